@@ -1,0 +1,41 @@
+"""What a command tells the person in front of it: messages and progress, on standard error.
+
+Standard output is left to results (translations, scores), so that commands can be piped.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+Item = TypeVar("Item")
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def progress_bar(transient: bool = True) -> Progress:
+    """A bar with count, time spent and time left; silent when standard error is no terminal."""
+    return Progress(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=transient,
+        disable=not console.is_terminal,
+    )
+
+
+def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+    """Pass the items on unchanged while a progress bar counts them."""
+    with progress_bar() as bar:
+        yield from bar.track(items, description=description, total=total)
