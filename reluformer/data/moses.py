@@ -1,0 +1,96 @@
+"""Moses tokenisation and its inverse, by sacremoses.
+
+The settings are those of the IWSLT14 preparation that the literature shares: XML escaping on
+(`'` becomes `&apos;`), no aggressive hyphen splitting. Where a corpus is also lower-cased, that
+is `str.lower()` after tokenisation, as there. A language that Moses has no rules for gets the
+English abbreviations.
+"""
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import cache, partial
+from itertools import islice
+from multiprocessing import get_context
+
+from sacremoses import MosesDetokenizer, MosesTokenizer
+
+CHUNK_LINES = 2_000  # about 0.15 s of one core's work
+
+
+@cache
+def _tokenizer(lang: str) -> MosesTokenizer:
+    return MosesTokenizer(lang)
+
+
+@cache
+def _detokenizer(lang: str) -> MosesDetokenizer:
+    return MosesDetokenizer(lang)
+
+
+def tokenise(line: str, lang: str) -> str:
+    """Moses tokens joined by single spaces, escaped; control characters are dropped by Moses."""
+    return str(_tokenizer(lang).tokenize(line, escape=True, return_str=True)).strip()
+
+
+def detokenise(line: str, lang: str) -> str:
+    """Plain text from space-separated Moses tokens, unescaped."""
+    return str(_detokenizer(lang).detokenize(line.split(), return_str=True, unescape=True)).strip()
+
+
+def tokenise_lines(lines: Iterable[str], lang: str, workers: int | None = None) -> Iterator[str]:
+    """`tokenise` over many lines on several cores (default: all), in order.
+
+    Reads ahead by a few chunks only, so memory does not grow with the text. A text of one chunk
+    is worked on in this process. The workers import the program's main module afresh: a script
+    that calls this needs the usual `if __name__ == "__main__"`.
+    """
+    return _map_lines(partial(tokenise, lang=lang), lines, workers)
+
+
+def detokenise_lines(lines: Iterable[str], lang: str, workers: int | None = None) -> Iterator[str]:
+    """`detokenise` over many lines; as `tokenise_lines`."""
+    return _map_lines(partial(detokenise, lang=lang), lines, workers)
+
+
+def _map_lines(
+    function: Callable[[str], str], lines: Iterable[str], workers: int | None
+) -> Iterator[str]:
+    remaining = iter(lines)
+    chunks = iter(lambda: list(islice(remaining, CHUNK_LINES)), [])
+    workers = workers or _available_cores()
+    first = next(chunks, [])
+    if workers == 1 or len(first) < CHUNK_LINES:
+        yield from map(function, first)
+        yield from map(function, remaining)
+        return
+    # Not "fork": this process may hold threads (PyTorch's), whose locks a fork would copy.
+    with ProcessPoolExecutor(workers, get_context("spawn"), _ignore_interrupt) as pool:
+        pending: deque[Future[list[str]]] = deque([pool.submit(_map_chunk, function, first)])
+        try:
+            for chunk in chunks:
+                pending.append(pool.submit(_map_chunk, function, chunk))
+                if len(pending) > 2 * workers:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _map_chunk(function: Callable[[str], str], chunk: list[str]) -> list[str]:
+    return [function(line) for line in chunk]
+
+
+def _ignore_interrupt() -> None:
+    """Ctrl-C is the parent's to handle; it then cancels the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _available_cores() -> int:
+    """Cores that this process may use, which a container or `taskset` can make fewer."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
