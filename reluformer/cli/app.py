@@ -1,0 +1,176 @@
+"""What every command shares: a configuration composed by Hydra, and errors that say what to do.
+
+    @command("translate", TranslateConfig)
+    def main(config: TranslateConfig) -> None:
+        \"\"\"Translate text with a trained run.
+
+        A paragraph or two on what is read and what is written.
+
+        Examples:
+            reluformer-translate run=runs/embedded/reluformer-seed1 input=de.txt output=en.txt
+            ...
+        \"\"\"
+
+`main()` then reads the command line, composes conf/translate.yaml, checks it against the dataclass
+(registered in Hydra's store as `translate_schema`, which the yaml lists first in its defaults) and
+runs. A yaml in a folder, such as conf/data_prep/pairs.yaml, starts with `# @package _global_` and
+names groups from the root (`/data: embedded`). The docstring is the text of `--help`; the comment behind a field of the dataclass, or behind
+a line of a yaml, is that setting's meaning there. A nested dataclass field needs the default
+`MISSING`, so that its `__post_init__` sees only finished values.
+
+Exit codes: 0 done, 1 a defect of the toolkit, 2 wrong input or settings, 130 interrupted.
+"""
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.text import Text
+
+from reluformer import __version__
+from reluformer.cli.diagnosis import check_arguments, explain
+from reluformer.cli.help import help_text
+from reluformer.cli.overrides import quote_overrides, with_defaults
+from reluformer.config.paths import config_dir
+from reluformer.console import console
+from reluformer.errors import UserError
+
+Config = TypeVar("Config")
+
+DONE, DEFECT, WRONG_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+
+
+def command(
+    name: str, schema: type[Config]
+) -> Callable[[Callable[[Config], None]], Callable[[], None]]:
+    """Make a function of a checked configuration into the command that conf/<name>.yaml sets up."""
+    group, _, leaf = name.rpartition("/")
+    ConfigStore.instance().store(
+        name=f"{leaf}_schema", node=schema, group=group or None, package="_global_"
+    )
+
+    def decorate(function: Callable[[Config], None]) -> Callable[[], None]:
+        @functools.wraps(function)
+        def main() -> None:
+            status = run_command(name, schema, function, sys.argv[1:])
+            if status:
+                sys.exit(status)
+
+        return main
+
+    return decorate
+
+
+def run_command(
+    name: str, schema: type[Config], function: Callable[[Config], None], arguments: list[str]
+) -> int:
+    """Run one command to its end and return its exit code; nothing is raised but SystemExit."""
+    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    try:
+        try:
+            if "--version" in arguments:
+                print(f"reluformer {__version__}")
+            elif "--help" in arguments or "-h" in arguments:
+                print(help_text(name, schema, function, quote_overrides(overrides, schema)))
+            else:
+                run_hydra(name, schema, function, arguments)
+            sys.stdout.flush()
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(explain(error, name, quote_overrides(overrides, schema))) from error
+    except UserError as error:
+        report(str(error))
+        return WRONG_INPUT
+    except BrokenPipeError:
+        # Whoever read our output has closed it; the interpreter's last flush must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except OSError as error:
+        if error.filename is None:
+            return report_defect()
+        report(f"{error.filename}: {error.strerror}")
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception:
+        return report_defect()
+    return DONE
+
+
+def run_hydra(
+    name: str, schema: type[Config], function: Callable[[Config], None], arguments: list[str]
+) -> None:
+    """Let Hydra compose the configuration and run the function once, or once a job with -m."""
+    check_arguments(arguments)
+    multirun = "-m" in arguments or "--multirun" in arguments
+
+    failures: list[Exception] = []
+
+    def job(config: DictConfig) -> None:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            number, overrides = HydraConfig.get().job.num, HydraConfig.get().overrides.task
+            console.print(Text(f"job {number + 1}: {' '.join(overrides)}", style="bold"))
+            return function(checked_config(config, name, schema))
+        try:
+            function(checked_config(config, name, schema))
+        except Exception as error:  # noqa: BLE001 - raised below, past Hydra's own report of it
+            failures.append(error)
+
+    application = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)
+    line = with_defaults(quote_overrides(arguments, schema, multirun), job_name=name)
+    with hydra_command_line(line):
+        application(job)()
+    for failure in failures:
+        raise failure
+
+
+def checked_config(config: DictConfig, name: str, schema: type[Config]) -> Config:
+    """The composed configuration as its dataclass, whose `__post_init__` has agreed to it."""
+    checked = OmegaConf.to_object(config)
+    if not isinstance(checked, schema):
+        raise TypeError(f"conf/{name}.yaml must list the schema of {name} first in its defaults")
+    return checked
+
+
+@contextmanager
+def hydra_command_line(arguments: list[str]) -> Iterator[None]:
+    """Give Hydra these arguments, and let its errors come to us instead of ending the process."""
+    old_arguments, old_setting = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [sys.argv[0], *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = old_arguments
+        if old_setting is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = old_setting
+
+
+def report(message: str) -> None:
+    """Print one line `error: message` on standard error."""
+    console.print(Text.assemble(("error: ", "bold red"), message))
+
+
+def report_defect() -> int:
+    """Print the exception in flight, headed by whose fault it is."""
+    console.print(
+        Text(
+            f"This is a defect of reluformer {__version__}, not of your input. Please report it to"
+            " its maintainers, with your command and everything below.",
+            style="bold red",
+        )
+    )
+    traceback.print_exc()
+    return DEFECT
