@@ -1,0 +1,167 @@
+"""The folder that a recipe makes: it appears whole, says how it was made, and isn't overwritten.
+
+A recipe works in a hidden staging folder beside its output, whose name is a digest of the options
+and of the sources. Each file in it appears by renaming, so a file that is there is finished and an
+interrupted recipe goes on where it was. At the end the staging folder becomes the output folder.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from reluformer.console import console
+from reluformer.errors import UserError
+
+RECIPE_VERSION = 1  # raised when the recipes' output changes, so that older output isn't reused
+REPORT = "prepare.json"
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Output:
+    """data/<name>/text, made by a recipe from sources (role -> file) with options."""
+
+    name: str
+    recipe: str
+    options: Mapping[str, Any]
+    sources: Mapping[str, Path]
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
+            rule = "must be 1 to 100 letters, digits, dots, - and _, starting with letter or digit"
+            raise UserError(f"`name` {rule}, but is {self.name!r}")
+
+    @property
+    def folder(self) -> Path:
+        return Path("data", self.name, "text")
+
+    @cached_property
+    def made_from(self) -> Report:
+        """What the output depends on: recipe, options, and the sources' checksums."""
+        digests = {role: file_digest(path) for role, path in self.sources.items()}
+        options = dict(self.options)
+        return {
+            "recipe": self.recipe,
+            "recipe_version": RECIPE_VERSION,
+            "options": options,
+            "source_sha256": digests,
+        }
+
+    def make(self, fill: Callable[[Path], Report], overwrite: bool) -> Report:
+        """Have `fill` write the files into a folder and return its counts; return the report.
+
+        Nothing is done if the output is there and was made from the same things. Raises UserError
+        if the folder holds anything else and may not be overwritten, or if another process is at it.
+        """
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder.parent / ".prepare.lock", timeout=0)
+        try:
+            with lock:
+                return self._make(fill, overwrite)
+        except Timeout:
+            holder = f"another process is preparing {self.folder}"
+            raise UserError(f"{holder}; wait for it, or choose another `name`") from None
+
+    def _make(self, fill: Callable[[Path], Report], overwrite: bool) -> Report:
+        finished = self._finished()
+        if finished is not None:
+            console.print(f"{self.folder} is already prepared: same options, same sources")
+            return finished
+        if self.folder.exists() and not overwrite:
+            raise UserError(f"{self.folder} {self._difference()}; set overwrite=true to replace it")
+        staging = self._staging()
+        counts = fill(staging)
+        shutil.rmtree(staging / "work", ignore_errors=True)
+        report = self.made_from | {
+            "sources": {role: str(path) for role, path in self.sources.items()},
+            "counts": counts,
+            "files": {path.name: _describe(path) for path in sorted(staging.iterdir())},
+        }
+        (staging / REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        self._publish(staging)
+        return report
+
+    def _staging(self) -> Path:
+        """This work's staging folder; those of other options or sources are dropped."""
+        key = hashlib.sha256(json.dumps(self.made_from, sort_keys=True).encode()).hexdigest()
+        staging = self.folder.with_name(f".text-{key[:16]}")
+        for stale in self.folder.parent.glob(".text-*"):
+            if stale != staging:
+                shutil.rmtree(stale)
+        staging.mkdir(exist_ok=True)
+        return staging
+
+    def _publish(self, staging: Path) -> None:
+        if self.folder.exists():
+            # Moved aside first, as a folder can't be renamed onto one that has files.
+            replaced = self.folder.with_name(".text-replaced")
+            self.folder.rename(replaced)
+            staging.rename(self.folder)
+            shutil.rmtree(replaced)
+        else:
+            staging.rename(self.folder)
+
+    def _finished(self) -> Report | None:
+        report = read_report(self.folder)
+        same = report is not None and self.made_from.items() <= report.items()
+        return report if same and not self._damaged(report) else None
+
+    def _damaged(self, report: Report) -> list[str]:
+        """Files that are no longer as they were written."""
+        return [
+            name
+            for name, written in report.get("files", {}).items()
+            if not (self.folder / name).is_file() or _describe(self.folder / name) != written
+        ]
+
+    def _difference(self) -> str:
+        report = read_report(self.folder)
+        if report is None:
+            return "exists, but was not made by this recipe"
+        changed = [key for key in self.made_from if report.get(key) != self.made_from[key]]
+        if not changed:
+            return f"was changed after it was made ({', '.join(self._damaged(report))})"
+        old, new = report.get("options", {}), self.made_from["options"]
+        settings = [
+            f"{key} was {old.get(key)}, now {new.get(key)}"
+            for key in sorted(old.keys() | new.keys())
+            if old.get(key) != new.get(key)
+        ]
+        changed = [key for key in changed if key != "options"] + settings
+        return f"was made differently ({', '.join(changed)})"
+
+
+def read_report(folder: Path) -> Report | None:
+    try:
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return report if isinstance(report, dict) else None
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _describe(path: Path) -> Report:
+    lines = 0
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            lines += block.count(b"\n")
+    return {"lines": lines, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
