@@ -14,8 +14,10 @@
 `main()` then reads the command line, composes conf/translate.yaml, checks it against the dataclass
 (registered in Hydra's store as `translate_schema`, which the yaml lists first in its defaults) and
 runs. A yaml in a folder, such as conf/data_prep/pairs.yaml, starts with `# @package _global_` and
-names groups from the root (`/data: embedded`). The docstring is the text of `--help`; the comment behind a field of the dataclass, or behind
-a line of a yaml, is that setting's meaning there. A nested dataclass field needs the default
+names groups from the root (`/data: embedded`).
+
+The docstring is the text of `--help`; the comment behind a field of the dataclass, or behind a
+line of a yaml, is that setting's meaning there. A nested dataclass field needs the default
 `MISSING`, so that its `__post_init__` sees only finished values.
 
 Exit codes: 0 done, 1 a defect of the toolkit, 2 wrong input or settings, 130 interrupted.
@@ -123,7 +125,7 @@ def run_hydra(
             return function(checked_config(config, name, schema))
         try:
             function(checked_config(config, name, schema))
-        except Exception as error:  # noqa: BLE001 - raised below, past Hydra's own report of it
+        except Exception as error:  # raised below, past Hydra's own report of it
             failures.append(error)
 
     application = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)
