@@ -1,0 +1,157 @@
+"""What a configuration may build, and what it is told otherwise."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from reluformer.config.instantiate import instantiate, load_plain
+from reluformer.errors import UserError
+
+SOFTMAX = "reluformer.attention.softmax.SoftmaxAttention"
+RELU = "reluformer.attention.relu.ReluAttention"
+
+STRANGER = """
+from torch import nn
+
+class Wrapper(nn.Module):
+    def __init__(self, num_heads: int, head_dim: int, inner, scale: float = 1.0):
+        super().__init__()
+        self.inner = inner
+        if scale <= 0:
+            raise ValueError(f"`scale` must be greater than 0, but is {scale}")
+"""
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    (tmp_path / "stranger.py").write_text(STRANGER, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield "stranger"
+    sys.modules.pop("stranger", None)
+
+
+def build(node: object, **kwargs: object) -> nn.Module:
+    return instantiate(node, num_heads=2, head_dim=4, **kwargs)
+
+
+def test_builds_a_class_of_the_package() -> None:
+    assert type(build({"_target_": SOFTMAX})).__name__ == "SoftmaxAttention"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "subprocess.Popen",
+        "reluformer_evil.Attack",
+        "torch.nn.Linear",
+        "builtins.eval",
+        "system",
+    ],
+)
+def test_refuses_names_outside_the_package(target: str) -> None:
+    with pytest.raises(UserError, match="may only name classes of reluformer"):
+        build({"_target_": target, "args": "id"})
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "reluformer.attention.softmax.nn.Linear",  # through a module's imports
+        "reluformer.attention.softmax.Visibility",
+        "reluformer.config.instantiate.importlib.import_module",
+        "reluformer.config.instantiate.instantiate",  # a function, not a class
+        "reluformer.config.instantiate.Path",
+        "reluformer.errors.UserError",  # a class, but no layer
+        "reluformer.attention.nothing.SoftmaxAttention",
+        "reluformer.attention.softmax.",
+    ],
+)
+def test_refuses_what_is_no_layer_of_the_package(target: str) -> None:
+    with pytest.raises(UserError):
+        build({"_target_": target})
+
+
+def test_suggests_the_nearest_class() -> None:
+    with pytest.raises(UserError, match="did you mean SoftmaxAttention"):
+        build({"_target_": SOFTMAX.replace("Softmax", "Sofmax")})
+
+
+@pytest.mark.parametrize("node", [None, "softmax", {"gamma": 1}, {"_target_": 3}, []])
+def test_a_node_needs_a_target(node: object) -> None:
+    with pytest.raises(UserError, match="_target_"):
+        build(node)
+
+
+def test_names_unknown_missing_and_reserved_settings() -> None:
+    with pytest.raises(UserError, match="no setting `gama`; did you mean gamma"):
+        build({"_target_": RELU, "gama": 1.0})
+    with pytest.raises(UserError, match=r"needs the setting `\w+` \(its settings: gamma, "):
+        build({"_target_": RELU, "gamma": 1.0})
+    with pytest.raises(UserError, match="`num_heads` of SoftmaxAttention is set by the model"):
+        build({"_target_": SOFTMAX, "num_heads": 3})
+
+
+def test_a_class_must_accept_what_the_program_passes() -> None:
+    with pytest.raises(UserError, match="must accept the parameter `colour`"):
+        build({"_target_": SOFTMAX}, colour=1)
+
+
+def test_an_allowed_module_may_be_used_and_nested(stranger: str) -> None:
+    node = {
+        "_target_": f"{stranger}.Wrapper",
+        "inner": [{"_target_": SOFTMAX, "num_heads": 1, "head_dim": 2}],
+    }
+    with pytest.raises(UserError, match="may only name classes of reluformer"):
+        build(node)
+    assert type(build(node, allow=(stranger,)).inner[0]).__name__ == "SoftmaxAttention"
+
+
+def test_a_nested_node_is_held_to_the_same_rule(stranger: str) -> None:
+    node = {"_target_": f"{stranger}.Wrapper", "inner": {"a": {"_target_": "os.system"}}}
+    with pytest.raises(UserError, match="may only name classes of reluformer, stranger"):
+        build(node, allow=(stranger,))
+
+
+def test_allowing_a_module_allows_no_longer_name(stranger: str) -> None:
+    with pytest.raises(UserError, match="may only name classes"):
+        build({"_target_": "strangers.Wrapper"}, allow=(stranger,))
+
+
+def test_a_range_error_names_the_class(stranger: str) -> None:
+    node = {"_target_": f"{stranger}.Wrapper", "inner": 1, "scale": -1}
+    with pytest.raises(UserError, match="Wrapper: `scale` must be greater than 0"):
+        build(node, allow=(stranger,))
+
+
+def test_a_stored_configuration_is_plain_data(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("a: 1\nb: [x, {c: null}]\n", encoding="utf-8")
+    assert load_plain(path) == {"a": 1, "b": ["x", {"c": None}]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: ${oc.env:HOME}\n", "line 2: `\\$\\{` is not allowed"),
+        ("a: !!python/object/apply:os.system [id]\n", "not valid YAML"),
+        ("a: [1\n", "not valid YAML"),
+        ("- 1\n", "must hold settings"),
+        ("", "must hold settings"),
+    ],
+)
+def test_refuses_a_stored_configuration_that_is_not(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        load_plain(path)
+
+
+def test_a_missing_stored_configuration_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        load_plain(tmp_path / "config.yaml")
