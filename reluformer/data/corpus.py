@@ -1,0 +1,155 @@
+"""A prepared corpus: vocabularies, token files and the manifest that binds them together.
+
+manifest.json                          written last: a folder without it is no corpus
+vocabulary.model                       or vocabulary.source.model, vocabulary.target.model
+{train,valid,test}.{source,target}.{bin,idx}
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reluformer.data.binary import TokenFile, damaged, tokens_path
+from reluformer.data.vocabulary import Vocabulary
+from reluformer.errors import UserError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+SIDES = ("source", "target")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a corpus consists of and how it was made.
+
+    `data` is the configuration it was made with; `vocabularies` maps each side to the `file`,
+    `size` and `sha256` of its model; `splits` maps each split to its counts and, by side, to its
+    text and its files' checksums. `settings` is what decides the content: the same settings give
+    the same corpus, byte for byte.
+    """
+
+    data: dict[str, Any]
+    settings: dict[str, Any]
+    vocabularies: dict[str, dict[str, Any]]
+    splits: dict[str, dict[str, Any]]
+    written_by: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content: equal for equal vocabularies and tokens, wherever they lie."""
+        parts = [self.vocabularies[side]["sha256"] for side in SIDES]
+        for name in sorted(self.splits):
+            parts += [name, *(self.splits[name][side]["sha256"] for side in SIDES)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @classmethod
+    def load(cls, path: Path) -> "Manifest":
+        """Raises UserError if the file is missing, unreadable or of another format."""
+        try:
+            values = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise UserError(
+                f"no finished corpus in {path.parent} ({path.name} is missing); "
+                "make one with reluformer-preprocess"
+            ) from None
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from None
+        except ValueError:
+            raise damaged(path, "it is not JSON") from None
+        if not isinstance(values, Mapping) or values.get("format") != FORMAT:
+            raise damaged(path, f"it is not a manifest of format {FORMAT}")
+        try:
+            return cls(**{key: value for key, value in values.items() if key != "digest"})
+        except TypeError as error:
+            raise damaged(path, str(error)) from None
+
+    def to_json(self) -> str:
+        return json.dumps({**vars(self), "digest": self.digest}, indent=2, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Aligned source and target sentences; lengths are in tokens, without BOS and EOS."""
+
+    name: str
+    source: TokenFile
+    target: TokenFile
+
+    def __post_init__(self) -> None:
+        if len(self.source) != len(self.target):
+            raise damaged(
+                tokens_path(self.target.path),
+                f"it has {len(self.target)} sentences and its source {len(self.source)}",
+            )
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def source_lengths(self) -> npt.NDArray[np.int32]:
+        return self.source.lengths()
+
+    @property
+    def target_lengths(self) -> npt.NDArray[np.int32]:
+        return self.target.lengths()
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """An opened corpus folder; splits and vocabularies are opened when they are asked for.
+
+    Whatever does not match the manifest's checksums raises UserError: the indices when a split
+    is opened, the tokens when they are first read.
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: Path | str) -> "Corpus":
+        folder = Path(folder)
+        return cls(folder, Manifest.load(folder / MANIFEST))
+
+    @cached_property
+    def source_vocabulary(self) -> Vocabulary:
+        return self._vocabulary("source")
+
+    @cached_property
+    def target_vocabulary(self) -> Vocabulary:
+        return self._vocabulary("target")
+
+    def split(self, name: str) -> Split:
+        if name not in self.manifest.splits:
+            names = ", ".join(self.manifest.splits)
+            raise UserError(f"{self.folder} has no split `{name}`, only {names}")
+        return Split(name, *(self._token_file(name, side) for side in SIDES))
+
+    def verify(self) -> None:
+        """Read every file once and compare it with its checksum; UserError names a bad one."""
+        for side in SIDES:
+            self._vocabulary(side)
+        for name in self.manifest.splits:
+            split = self.split(name)
+            split.source.verify()
+            split.target.verify()
+
+    def _vocabulary(self, side: str) -> Vocabulary:
+        expected = self.manifest.vocabularies[side]
+        vocabulary = Vocabulary.load(self.folder / expected["file"])
+        if vocabulary.digest != expected["sha256"]:
+            raise damaged(self.folder / expected["file"], "its hash is not the manifest's")
+        return vocabulary
+
+    def _token_file(self, name: str, side: str) -> TokenFile:
+        tokens = TokenFile(self.folder / f"{name}.{side}")
+        if tokens.index_crc != self.manifest.splits[name][side]["index_crc32"]:
+            raise damaged(tokens_path(tokens.path), "its index is not the manifest's")
+        return tokens

@@ -1,0 +1,137 @@
+"""Lines of text files, read strictly: UTF-8 only, and only LF ends a line.
+
+U+2028, U+0085, form feed, NUL and a CR inside a line are ordinary characters of it, so the two
+sides of a corpus stay aligned whatever they contain. Not part of the text are a CR just before
+the LF (files with CRLF line ends) and a byte order mark at the start of a file. Files whose name
+ends in `.gz` are decompressed on the way.
+"""
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from reluformer.errors import UserError
+
+CHUNK_BYTES = 1 << 20
+BOM = "\ufeff"
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+EXCERPT_CHARACTERS = 40
+
+
+@dataclass(frozen=True)
+class TextScan:
+    """What one pass over a text file finds; `sha256` is of the decompressed text."""
+
+    lines: int
+    sha256: str
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a file, without their ends.
+
+    Raises UserError for a file that cannot be read, and for one that is not UTF-8, with the
+    line and the byte in it (both counted from 1) where that shows.
+    """
+    with open_text(path) as file:
+        for number, raw in enumerate(file, start=1):
+            line = decode_line(raw, path, number)
+            yield line.removeprefix(BOM) if number == 1 else line
+
+
+def decode_line(raw: bytes, where: Path | str, number: int) -> str:
+    """One line as text, without its end; `where` and `number` are for the error message."""
+    raw = raw.removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        position = f"{where}, line {number}, byte {error.start + 1}"
+        found = f"0x{raw[error.start]:02x}"
+        if number == 1 and raw.startswith(UTF16_MARKS):
+            remedy = "the file looks like UTF-16, convert it to UTF-8"
+        else:
+            remedy = "convert the file to UTF-8 or mend the line"
+        raise UserError(f"{position}: not valid UTF-8 ({found}); {remedy}") from None
+
+
+def scan_text(path: Path) -> TextScan:
+    """Count and fingerprint a file; an unfinished last line counts as a line."""
+    digest, lines, last = hashlib.sha256(), 0, b"\n"
+    with open_text(path) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            lines += chunk.count(b"\n")
+            last = chunk[-1:]
+    return TextScan(lines=lines + (last != b"\n"), sha256=digest.hexdigest())
+
+
+def count_lines(path: Path) -> int:
+    """Lines of a file, as `read_lines` yields them."""
+    return scan_text(path).lines
+
+
+def iterate_parallel(source: Path, target: Path) -> Iterator[tuple[str, str]]:
+    """Aligned line pairs of two files; both are counted before the first pair is given out."""
+    check_equal_counts(source, count_lines(source), target, count_lines(target))
+    return zip(read_lines(source), read_lines(target), strict=True)
+
+
+def check_equal_counts(source: Path, source_lines: int, target: Path, target_lines: int) -> None:
+    """Raise UserError with both counts, and where the files seem to part, unless they are equal."""
+    if source_lines == target_lines:
+        return
+    line = first_suspicious_line(source, target)
+    raise UserError(
+        f"{source} has {source_lines:,} lines, but {target} has {target_lines:,}; judging by the "
+        f"lines' lengths they part near line {line:,} "
+        f"({_excerpt(source, line)} against {_excerpt(target, line)})"
+    )
+
+
+def first_suspicious_line(source: Path, target: Path) -> int:
+    """The line (from 1) from which the two sides fit better when one of them is shifted.
+
+    Lines that translate each other are of similar length. With d lines too many on one side,
+    lines before the fault fit unshifted and those behind it shifted by d; the fault is put
+    where the sum of |log length ratio| over all lines is least.
+    """
+    longer, shorter = sorted((_log_lengths(source), _log_lengths(target)), key=len, reverse=True)
+    shift = len(longer) - len(shorter)
+    unshifted = np.abs(longer[: len(shorter)] - shorter)
+    shifted = np.abs(longer[shift:] - shorter)
+    cost = np.concatenate([[0.0], np.cumsum(unshifted - shifted)])
+    return int(np.argmin(cost)) + 1
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[BinaryIO]:
+    """A file's bytes, decompressed if it is a `.gz`; UserError if it cannot be read."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield cast(BinaryIO, file)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"cannot decompress {path}: {error}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _log_lengths(path: Path) -> np.ndarray:
+    with open_text(path) as file:
+        lengths = np.fromiter((len(line) for line in file), dtype=np.float32)
+    return np.log1p(lengths)
+
+
+def _excerpt(path: Path, number: int) -> str:
+    with open_text(path) as file:
+        raw = next(islice(file, number - 1, None), None)
+    if raw is None:
+        return "end of file"
+    text = raw.decode("utf-8", errors="replace").strip()
+    return repr(text[:EXCERPT_CHARACTERS]) + ("…" if len(text) > EXCERPT_CHARACTERS else "")

@@ -1,0 +1,183 @@
+"""Subword vocabularies: SentencePiece models with fixed ids for the special symbols.
+
+By default the text is not normalised (`identity`), so that decoding gives back what was encoded,
+but for these: runs of spaces become one and those at the ends go; U+2581, SentencePiece's own
+mark for a space, becomes a space; characters outside the vocabulary become U+2047 (with
+`byte_fallback` they survive, spelt in bytes).
+"""
+
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sentencepiece
+
+from reluformer.data.text import count_lines, read_lines
+from reluformer.errors import UserError
+
+PAD, BOS, EOS, UNK = 0, 1, 2, 3
+SPECIAL_IDS: dict[str, Any] = {"pad_id": PAD, "bos_id": BOS, "eos_id": EOS, "unk_id": UNK}
+LONGEST_PIECE = 16  # characters, SentencePiece's own limit
+LARGEST_MODEL_BYTES = 64 << 20
+LONGEST_TRAINING_LINE = 4192  # bytes; SentencePiece leaves out longer lines silently
+
+TOO_MANY = re.compile(r"Vocabulary size too high .*?<= (\d+)")
+TOO_FEW = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
+NO_TEXT = re.compile(r"sentences_\.empty|all_chars_count")
+
+
+class Vocabulary:
+    """One SentencePiece model. Ids: PAD 0, BOS 1, EOS 2, UNK 3, then the pieces."""
+
+    def __init__(self, model: bytes, name: Path | str = "the vocabulary") -> None:
+        self.model = model
+        self.digest = hashlib.sha256(model).hexdigest()
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except (RuntimeError, ValueError, TypeError):
+            raise UserError(f"{name} is not a SentencePiece model, or is damaged") from None
+        ids = {key: getattr(self._processor, key)() for key in SPECIAL_IDS}
+        if ids != SPECIAL_IDS:
+            raise UserError(
+                f"{name} numbers its special symbols {ids}, but {SPECIAL_IDS} is needed; "
+                "make the vocabulary with reluformer-preprocess"
+            )
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Vocabulary":
+        path = Path(path)
+        try:
+            if path.stat().st_size > LARGEST_MODEL_BYTES:
+                raise UserError(f"{path} is too large for a SentencePiece model")
+            return cls(path.read_bytes(), path)
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from None
+
+    def __len__(self) -> int:
+        return self._processor.get_piece_size()
+
+    def encode(self, line: str) -> list[int]:
+        """Token ids without BOS and EOS; symbols spelt out in the text are just text."""
+        return self._processor.encode(line)
+
+    def encode_batch(self, lines: Sequence[str], threads: int = 1) -> list[list[int]]:
+        return self._processor.encode(list(lines), num_threads=threads)
+
+    def encode_packed(
+        self, lines: Sequence[str], threads: int = 1
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Token ids of all lines end to end, and the number of tokens of each line."""
+        rows = self._processor.encode_as_numpy(list(lines), num_threads=threads)
+        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        return np.concatenate([np.zeros(0, dtype=np.int32), *rows]), lengths
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of the ids; PAD, BOS and EOS are left out."""
+        return self._processor.decode([int(token) for token in ids if token not in (PAD, BOS, EOS)])
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """The pieces as they are in the model, special symbols included, for a reader's eyes."""
+        return [self._processor.id_to_piece(int(token)) for token in ids]
+
+
+@dataclass(frozen=True)
+class TrainedVocabulary:
+    """A new vocabulary, the number of lines it was learnt from, and of those left out as long."""
+
+    vocabulary: Vocabulary
+    lines: int
+    too_long: int
+
+
+def train_vocabulary(
+    paths: Sequence[Path],
+    size: int,
+    character_coverage: float = 1.0,
+    byte_fallback: bool = False,
+    normalisation: str = "identity",
+    max_lines: int = 250_000,
+    seed: int = 1,
+) -> TrainedVocabulary:
+    """Learn byte-pair encoding of `size` symbols from text files (two of them: a joint one).
+
+    From each file at most `max_lines` are drawn, evenly and by seed, so memory is bounded; the
+    same lines are drawn from files of equal length. Lines over 4,192 bytes are left out. The
+    same text and settings give the same model, byte for byte, on any number of cores.
+    """
+    drawn = _CountedLines(chain.from_iterable(draw_lines(path, max_lines, seed) for path in paths))
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(drawn),
+            model_writer=model,
+            model_type="bpe",
+            vocab_size=size,
+            character_coverage=character_coverage,
+            byte_fallback=byte_fallback,
+            normalization_rule_name=normalisation,
+            max_sentence_length=LONGEST_TRAINING_LINE,
+            max_sentencepiece_length=LONGEST_PIECE,
+            num_threads=1,  # it is written into the model
+            minloglevel=2,
+            **SPECIAL_IDS,
+        )
+    except RuntimeError as error:
+        raise _explain(str(error), size, paths) from None
+    return TrainedVocabulary(Vocabulary(model.getvalue()), drawn.lines, drawn.too_long)
+
+
+def draw_lines(path: Path, size: int, seed: int) -> Iterator[str]:
+    """`size` lines of a file (all, if it has fewer), each set equally likely, in file order.
+
+    Selection sampling: a line is taken with probability (lines needed) / (lines left).
+    Source: Knuth, The Art of Computer Programming, volume 2, algorithm 3.4.2 S.
+    """
+    random, left, needed = Random(seed), count_lines(path), size
+    for line in read_lines(path):
+        if random.random() * left < needed:
+            needed -= 1
+            yield line
+        left -= 1
+
+
+class _CountedLines:
+    """Passes lines on to the trainer, but not those that are too long, and counts both."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._source = lines
+        self.lines = 0
+        self.too_long = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._source:
+            if len(line.encode()) > LONGEST_TRAINING_LINE:
+                self.too_long += 1
+            else:
+                self.lines += 1
+                yield line
+
+
+def _explain(message: str, size: int, paths: Sequence[Path]) -> UserError:
+    """SentencePiece's complaint as one line in this toolkit's terms."""
+    files = " and ".join(str(path) for path in paths)
+    if found := TOO_MANY.search(message):
+        return UserError(
+            f"`vocab_size` is {size:,}, but {files} can fill only {int(found[1]):,} symbols; "
+            f"set it to {found[1]} or less"
+        )
+    if found := TOO_FEW.search(message):
+        return UserError(
+            f"`vocab_size` is {size:,}, but the characters of {files} alone need {found[1]} "
+            "symbols; raise it, or lower `character_coverage`"
+        )
+    if NO_TEXT.search(message):
+        return UserError(f"no text to learn a vocabulary from in {files}")
+    return UserError(f"SentencePiece cannot learn a vocabulary from {files}: {message}")
