@@ -1,0 +1,106 @@
+"""Which hypotheses go on, and which are finished: pure functions of one step's log-probabilities.
+
+B sentences, K hypotheses of each, V tokens, C candidates. A score is the sum of a hypothesis's
+log-probabilities so far; -inf marks a place in the beam that holds no hypothesis.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Hypotheses with one more token: where each comes from, the token, its log-probability."""
+
+    parents: Int[Tensor, "B C"]  # index in the beam, 0 to K - 1
+    tokens: Int[Tensor, "B C"]
+    log_probs: Float[Tensor, "B C"]
+    scores: Float[Tensor, "B C"]
+
+    def first(self, count: int) -> "Candidates":
+        """The first `count` of each sentence."""
+        fields = (self.parents, self.tokens, self.log_probs, self.scores)
+        return Candidates(*(field[:, :count] for field in fields))
+
+    def take(self, columns: Int[Tensor, "B K"]) -> "Candidates":
+        """These columns of each sentence, in this order."""
+        fields = (self.parents, self.tokens, self.log_probs, self.scores)
+        return Candidates(*(field.gather(1, columns) for field in fields))
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The first K candidates, of which `finished` says which end here, and the K that go on."""
+
+    ended: Candidates
+    finished: Bool[Tensor, "B K"]
+    live: Candidates
+
+
+def best_candidates(log_probs: Float[Tensor, "B K V"], scores: Float[Tensor, "B K"]) -> Candidates:
+    """The 2K best continuations of each sentence, best first.
+
+    2K, because up to K of them end the sentence: each hypothesis can end in one way only.
+    """
+    _, beam_size, vocab_size = log_probs.shape
+    count = min(2 * beam_size, beam_size * vocab_size)
+    best = (log_probs + scores[:, :, None]).flatten(1).topk(count)
+    return Candidates(
+        parents=best.indices // vocab_size,
+        tokens=best.indices % vocab_size,
+        log_probs=log_probs.flatten(1).gather(1, best.indices),
+        scores=best.values,
+    )
+
+
+def sampled_candidates(
+    log_probs: Float[Tensor, "B K V"],
+    scores: Float[Tensor, "B K"],
+    uniforms: Float[Tensor, "B K"],
+    temperature: float,
+    top_k: int,
+    top_p: float,
+) -> Candidates:
+    """One continuation of each hypothesis, drawn by inverting the distribution at `uniforms`.
+
+    The distribution is softmax(log_probs / temperature) over the `top_k` likeliest tokens (0: all),
+    cut to the fewest likeliest of those that hold `top_p` of the mass (nucleus sampling: Holtzman
+    et al. 2020). The log-probabilities returned are the model's own, at temperature 1 and uncut.
+    """
+    vocab_size = log_probs.shape[2]
+    likeliest = log_probs.topk(min(top_k or vocab_size, vocab_size))
+    shares = (likeliest.values / temperature).softmax(-1, dtype=torch.float64)
+    before = shares.cumsum(-1) - shares
+    shares = shares.masked_fill(before >= top_p, 0)
+    mass = shares.cumsum(-1)
+    drawn = torch.searchsorted(mass, (uniforms * mass[:, :, -1])[:, :, None], right=True)
+    # Rounding may lead past the last token that has any mass.
+    drawn = drawn.minimum((shares > 0).sum(-1, keepdim=True) - 1).clamp(min=0)
+    chosen = likeliest.values.gather(2, drawn)[:, :, 0]
+    return Candidates(
+        parents=torch.arange(scores.shape[1], device=scores.device).expand_as(scores),
+        tokens=likeliest.indices.gather(2, drawn)[:, :, 0],
+        log_probs=chosen,
+        scores=scores + chosen,
+    )
+
+
+def divide(
+    candidates: Candidates, end: int, beam_size: int, num_finished: Int[Tensor, " B"]
+) -> Step:
+    """Part the candidates that end with token `end` from those that go on.
+
+    A hypothesis finishes where its end of sentence is among the first K candidates, as long as
+    fewer than K of its sentence's have finished before (`num_finished`).
+    """
+    is_end = candidates.tokens == end
+    ended = candidates.first(beam_size)
+    finished = is_end[:, :beam_size] & (ended.scores > -torch.inf)
+    finished &= num_finished[:, None] + finished.cumsum(1) <= beam_size
+    going_on = is_end.int().argsort(dim=1, stable=True)[:, :beam_size]
+    live = candidates.take(going_on)
+    live.scores.masked_fill_(live.tokens == end, -torch.inf)
+    return Step(ended, finished, live)

@@ -1,0 +1,43 @@
+"""How a translation is searched for."""
+
+from dataclasses import dataclass
+
+from reluformer.checks import check_not_negative, check_positive
+from reluformer.errors import UserError
+
+
+@dataclass
+class DecodeOptions:
+    """Settings of `translate_batch`. Lengths are in pieces of the target, end of sentence excluded.
+
+    A beam of 1 is greedy search. With `sampling` the beam holds `beam_size` independent samples.
+    """
+
+    beam_size: int = 5
+    n_best: int = 1  # how many hypotheses of each sentence are returned, best first
+    length_penalty: float = 1.0  # score = log-probability / length^length_penalty
+    min_length: int = 1
+    max_len_a: float = 1.2  # longest hypothesis: max_len_a * source length + max_len_b
+    max_len_b: int = 10
+    sampling: bool = False
+    temperature: float = 1.0  # sampling: log-probabilities are divided by it
+    top_k: int = 0  # sampling: among the k likeliest tokens only (0: among all)
+    top_p: float = 1.0  # sampling: among the fewest likeliest tokens that hold this share
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        check_positive("beam_size", self.beam_size)
+        check_positive("n_best", self.n_best)
+        if self.n_best > self.beam_size:
+            raise UserError(
+                f"`n_best` must not exceed `beam_size` ({self.beam_size}), but is {self.n_best}"
+            )
+        for name in ("length_penalty", "min_length", "max_len_a", "max_len_b", "top_k", "seed"):
+            check_not_negative(name, getattr(self, name))
+        check_positive("temperature", self.temperature)
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"`top_p` must be above 0 and at most 1, but is {self.top_p}")
+        if not self.sampling and (self.temperature, self.top_k, self.top_p) != (1.0, 0, 1.0):
+            raise UserError(
+                "`temperature`, `top_k` and `top_p` are for sampling only: say `decode=sampling`"
+            )
