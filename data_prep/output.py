@@ -36,9 +36,7 @@ class Output:
     sources: Mapping[str, Path]
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
-            rule = "must be 1 to 100 letters, digits, dots, - and _, starting with letter or digit"
-            raise UserError(f"`name` {rule}, but is {self.name!r}")
+        check_name("name", self.name)
 
     @property
     def folder(self) -> Path:
@@ -60,7 +58,8 @@ class Output:
         """Have `fill` write the files into a folder and return its counts; return the report.
 
         Nothing is done if the output is there and was made from the same things. Raises UserError
-        if the folder holds anything else and may not be overwritten, or if another process is at it.
+        if the folder holds anything else and may not be overwritten, or while another process
+        prepares it.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder.parent / ".prepare.lock", timeout=0)
@@ -72,14 +71,19 @@ class Output:
             raise UserError(f"{holder}; wait for it, or choose another `name`") from None
 
     def _make(self, fill: Callable[[Path], Report], overwrite: bool) -> Report:
-        finished = self._finished()
-        if finished is not None:
+        report = read_report(self.folder)
+        if report is not None and self._is_from(report) and not self._damaged(report):
             console.print(f"{self.folder} is already prepared: same options, same sources")
-            return finished
+            return report
         if self.folder.exists() and not overwrite:
-            raise UserError(f"{self.folder} {self._difference()}; set overwrite=true to replace it")
+            difference = self._difference(report)
+            raise UserError(f"{self.folder} {difference}; set overwrite=true to replace it")
         staging = self._staging()
-        counts = fill(staging)
+        try:
+            counts = fill(staging)
+        except UserError:
+            shutil.rmtree(staging)  # whatever is mended makes other sources or options
+            raise
         shutil.rmtree(staging / "work", ignore_errors=True)
         report = self.made_from | {
             "sources": {role: str(path) for role, path in self.sources.items()},
@@ -110,10 +114,8 @@ class Output:
         else:
             staging.rename(self.folder)
 
-    def _finished(self) -> Report | None:
-        report = read_report(self.folder)
-        same = report is not None and self.made_from.items() <= report.items()
-        return report if same and not self._damaged(report) else None
+    def _is_from(self, report: Report) -> bool:
+        return self.made_from.items() <= report.items()
 
     def _damaged(self, report: Report) -> list[str]:
         """Files that are no longer as they were written."""
@@ -123,13 +125,12 @@ class Output:
             if not (self.folder / name).is_file() or _describe(self.folder / name) != written
         ]
 
-    def _difference(self) -> str:
-        report = read_report(self.folder)
+    def _difference(self, report: Report | None) -> str:
         if report is None:
             return "exists, but was not made by this recipe"
-        changed = [key for key in self.made_from if report.get(key) != self.made_from[key]]
-        if not changed:
+        if self._is_from(report):
             return f"was changed after it was made ({', '.join(self._damaged(report))})"
+        changed = [key for key in self.made_from if report.get(key) != self.made_from[key]]
         old, new = report.get("options", {}), self.made_from["options"]
         settings = [
             f"{key} was {old.get(key)}, now {new.get(key)}"
@@ -138,6 +139,13 @@ class Output:
         ]
         changed = [key for key in changed if key != "options"] + settings
         return f"was made differently ({', '.join(changed)})"
+
+
+def check_name(setting: str, value: str) -> None:
+    """Refuse what would not be a plain part of a file's name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+        rule = "must be 1 to 100 of A-Z, a-z, 0-9, dot, - and _, and start with a letter or digit"
+        raise UserError(f"`{setting}` {rule}, but is {value!r}")
 
 
 def read_report(folder: Path) -> Report | None:

@@ -1,6 +1,6 @@
 """Any parallel text, line n of one file translating line n of the other, made ready for a run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import steps
 from omegaconf import MISSING
-from output import Output, Report
-from steps import Fate, Sides
+from output import Output, Report, check_name
+from steps import Fate, Side, Sides
 
 from reluformer.cli.app import command
 from reluformer.console import console
 from reluformer.errors import UserError
 
+Files = dict[str, tuple[Path, Path]]  # split (or "all") -> source and target file
+Opened = Callable[[str], tuple[Sides, int]]  # split -> its sides and number of pairs
+
+SPLITS = ("train", "valid", "test")
 NOT_IN_THE_TEXT = ("name", "source", "target", "folder", "workers", "overwrite")
 
 
@@ -56,9 +60,15 @@ class PairsConfig:
             raise UserError("give either `source` and `target` (two files) or `folder`")
         if self.source_lang == self.target_lang:
             raise UserError(f"`source_lang` and `target_lang` are both {self.source_lang!r}")
+        for setting in ("source_lang", "target_lang"):
+            check_name(setting, getattr(self, setting))
+        for test in self.extra_tests:
+            check_name("extra_tests", test)
+            if test in SPLITS or test.endswith(".raw"):
+                raise UserError(f"`extra_tests` can't hold {test!r}, a name that is taken")
         for setting, least in (
-            ("valid_size", 0),
-            ("test_size", 0),
+            ("valid_size", 1),
+            ("test_size", 1),
             ("every_nth", 2),
             ("max_length", 1),
             ("max_ratio", 1),
@@ -85,33 +95,46 @@ def main(config: PairsConfig) -> None:
         python data_prep/pairs.py folder=multi30k name=multi30k source_lang=en target_lang=de
             splits.valid=val splits.test=test_2016_flickr moses=true lowercase=true
     """
-    sources = find_folder_files(config) if config.folder else find_two_files(config)
+    files = find_folder_files(config) if config.folder else find_two_files(config)
+    # All files are checked before any work, as tokenising the first ones can take long.
+    totals = {split: steps.count_pairs(*pair) for split, pair in files.items()}
     options = {key: value for key, value in asdict(config).items() if key not in NOT_IN_THE_TEXT}
+    sources = {
+        f"{split}.{lang}": path
+        for split, pair in files.items()
+        for lang, path in zip(config.langs, pair, strict=True)
+    }
     output = Output(config.name, "pairs", options, sources)
-    fill = fill_from_folder if config.folder else fill_from_files
-    report = output.make(partial(fill, config, sources), config.overwrite)
+
+    def fill(staging: Path) -> Report:
+        opened = partial(open_split, config, staging, files, totals)
+        write = split_all if config.folder is None else take_splits
+        return write(config, opened, staging)
+
+    report = output.make(fill, config.overwrite)
     steps.print_counts(report["counts"])
     console.print(f"prepared {output.folder}")
 
 
-def find_two_files(config: PairsConfig) -> dict[str, Path]:
+def find_two_files(config: PairsConfig) -> Files:
     files = {"source": Path(config.source or ""), "target": Path(config.target or "")}
     for setting, path in files.items():
         if not path.is_file():
             raise UserError(f"`{setting}` names {path}, which is not a file")
-    return files
+    return {"all": (files["source"], files["target"])}
 
 
-def find_folder_files(config: PairsConfig) -> dict[str, Path]:
-    """`<split>.<lang>` -> file, where the split goes by the name it will have."""
+def find_folder_files(config: PairsConfig) -> Files:
     folder = Path(config.folder or "")
     if not folder.is_dir():
         raise UserError(f"`folder` names {folder}, which is not a folder")
-    stems = asdict(config.splits) | {stem: stem for stem in config.extra_tests}
+    stems = asdict(config.splits) | {test: test for test in config.extra_tests}
     return {
-        f"{split}.{lang}": _find_file(folder, stem, lang, split)
+        split: (
+            _find_file(folder, stem, config.source_lang, split),
+            _find_file(folder, stem, config.target_lang, split),
+        )
         for split, stem in stems.items()
-        for lang in config.langs
     }
 
 
@@ -121,72 +144,69 @@ def _find_file(folder: Path, stem: str, lang: str, split: str) -> Path:
             return path
     there = sorted(path.name for path in folder.iterdir() if f".{lang}" in path.name)
     found = f"it holds {', '.join(there[:12])}" if there else f"nothing in it ends in .{lang}"
-    remedy = f"set splits.{split}=... to the name before .{lang}"
+    remedy = f"set splits.{split}=... to the name before .{lang}" if split in SPLITS else "mend it"
     raise UserError(f"no {stem}.{lang} or {stem}.{lang}.gz in {folder}; {found}; {remedy}")
 
 
-def fill_from_files(config: PairsConfig, sources: Mapping[str, Path], staging: Path) -> Report:
+def open_split(
+    config: PairsConfig, staging: Path, files: Files, totals: Mapping[str, int], split: str
+) -> tuple[Sides, int]:
+    """The two sides of a split, tokenised if asked for, and their number of lines."""
+
+    def side(lang: str, raw: Path) -> Side:
+        if not config.moses:
+            return Side(lang, raw, None, config.lowercase)
+        tokens = staging / "work" / f"{split}.{lang}"
+        steps.tokenise_file(raw, tokens, lang, config.workers, totals[split])
+        return Side(lang, raw, tokens, config.lowercase)
+
+    source, target = files[split]
+    sides = side(config.source_lang, source), side(config.target_lang, target)
+    return sides, totals[split]
+
+
+def split_all(config: PairsConfig, opened: Opened, staging: Path) -> Report:
     """Judge all pairs, then draw valid and test; no held-out pair also stands in train."""
-    sides, total = _open(config, staging, "all", (sources["source"], sources["target"]))
+    sides, total = opened("all")
     lengths, digests = steps.measure(sides, total)
-    fates = steps.judge_lengths(lengths, config.max_length, config.max_ratio)
-    if config.deduplicate:
-        steps.mark_duplicates(fates, digests)
-    splits = {Fate.VALID: config.valid_size, Fate.TEST: config.test_size}
+    fates = clean(config, lengths, digests)
+    splits = (Fate.VALID, Fate.TEST)
     if config.every_nth is not None:
-        steps.split_every_nth(fates, config.every_nth, (Fate.VALID, Fate.TEST))
+        steps.split_every_nth(fates, config.every_nth, splits)
     else:
-        kept = np.count_nonzero(fates == Fate.TRAIN)
-        if kept <= sum(splits.values()):
-            sizes = f"`valid_size` {config.valid_size} and `test_size` {config.test_size}"
-            raise UserError(f"{sizes} leave nothing of the {kept} usable pairs to train on")
-        steps.split_randomly(fates, splits, config.seed)
+        sizes = (config.valid_size, config.test_size)
+        steps.split_randomly(fates, dict(zip(splits, sizes, strict=True)), config.seed)
     steps.mark_leaked(fates, digests)
     counts: Report = {"read": total, "dropped": steps.count_dropped(fates)}
     for fate in (Fate.TRAIN, Fate.VALID, Fate.TEST):
         split, chosen = fate.name.lower(), fates == fate
-        if chosen.any():
-            counts[split] = steps.write_split(sides, staging, split, chosen, lengths)
-    return counts
-
-
-def fill_from_folder(config: PairsConfig, sources: Mapping[str, Path], staging: Path) -> Report:
-    """Clean the training pairs; take valid and test as they are, and count those seen in train."""
-    counts: Report = {}
-    seen = np.empty(0, dtype=np.uint64)
-    for split in ("train", "valid", "test", *config.extra_tests):
-        files = tuple(sources[f"{split}.{lang}"] for lang in config.langs)
-        sides, total = _open(config, staging, split, files)
-        lengths, digests = steps.measure(sides, total)
-        if split == "train":
-            fates = steps.judge_lengths(lengths, config.max_length, config.max_ratio)
-            if config.deduplicate:
-                steps.mark_duplicates(fates, digests)
-            counts |= {"read": total, "dropped": steps.count_dropped(fates)}
-            chosen = fates == Fate.TRAIN
-            if not chosen.any():
-                raise UserError(f"no pair of {files[0]} and {files[1]} passes the filters")
-            seen = digests[chosen]
-        else:
-            chosen = np.ones(total, dtype=bool)
         counts[split] = steps.write_split(sides, staging, split, chosen, lengths)
-        if split != "train":
-            counts[split]["pairs_also_in_train"] = int(np.isin(digests, seen).sum())
     return counts
 
 
-def _open(
-    config: PairsConfig, staging: Path, split: str, files: tuple[Path, ...]
-) -> tuple[Sides, int]:
-    """The two sides of a split, tokenised if asked for, and their number of lines."""
-    return steps.open_sides(
-        config.langs,
-        (files[0], files[1]),
-        work=staging / "work" / split,
-        moses=config.moses,
-        lowercase=config.lowercase,
-        workers=config.workers,
-    )
+def take_splits(config: PairsConfig, opened: Opened, staging: Path) -> Report:
+    """Clean the training pairs; take valid and test as they are, and count those seen in train."""
+    sides, total = opened("train")
+    lengths, digests = steps.measure(sides, total)
+    fates = clean(config, lengths, digests)
+    chosen = fates == Fate.TRAIN
+    seen = digests[chosen]
+    counts: Report = {"read": total, "dropped": steps.count_dropped(fates)}
+    counts["train"] = steps.write_split(sides, staging, "train", chosen, lengths)
+    for split in ("valid", "test", *config.extra_tests):
+        sides, total = opened(split)
+        lengths, digests = steps.measure(sides, total)
+        every = np.ones(total, dtype=bool)
+        counts[split] = steps.write_split(sides, staging, split, every, lengths)
+        counts[split]["pairs_also_in_train"] = int(np.isin(digests, seen).sum())
+    return counts
+
+
+def clean(config: PairsConfig, lengths: steps.Lengths, digests: np.ndarray) -> steps.Fates:
+    fates = steps.judge_lengths(lengths, config.max_length, config.max_ratio)
+    if config.deduplicate:
+        steps.mark_duplicates(fates, digests)
+    return fates
 
 
 if __name__ == "__main__":

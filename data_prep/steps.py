@@ -67,8 +67,11 @@ def split_every_nth(fates: Fates, n: int, turns: tuple[Fate, ...]) -> None:
 
 
 def split_randomly(fates: Fates, sizes: Mapping[Fate, int], seed: int) -> None:
-    """Draw `sizes` pairs for each split out of the kept ones, without replacement."""
+    """Draw so many of the kept pairs for each split, without replacement."""
     kept = np.flatnonzero(fates == Fate.TRAIN)
+    if len(kept) <= sum(sizes.values()):
+        wanted = " and ".join(f"`{fate.name.lower()}_size` {size}" for fate, size in sizes.items())
+        raise UserError(f"{wanted} leave none of the {len(kept)} usable pairs to train on")
     drawn = iter(Random(seed).sample(range(len(kept)), sum(sizes.values())))
     for fate, size in sizes.items():
         for _ in range(size):
@@ -129,7 +132,7 @@ class Side:
             yield line.lower() if self.lowercase else line
 
     def write(self, folder: Path, split: str, chosen: np.ndarray, with_raw: bool) -> None:
-        """Write the chosen lines (a mask) as <split>.<lang>, and untouched as <split>.raw.<lang>."""
+        """Write the lines of a mask as <split>.<lang>, and untouched as <split>.raw.<lang>."""
         write_lines(folder / f"{split}.{self.lang}", compress(self.lines(), chosen))
         if with_raw and self.keeps_raw:
             raw_lines = compress(read_lines(self.raw), chosen)
@@ -139,31 +142,21 @@ class Side:
 Sides = tuple[Side, Side]
 
 
-def open_sides(
-    langs: tuple[str, str],
-    files: tuple[Path, Path],
-    work: Path,
-    moses: bool,
-    lowercase: bool,
-    workers: int | None,
-) -> tuple[Sides, int]:
-    """Two files as the sides of a parallel text, and its number of pairs.
-
-    With `moses` their tokens are written into the folder `work`; a file that an interrupted run
-    has finished is kept. Raises UserError for unequal or no lines, or text that isn't UTF-8.
-    """
-    total = sum(1 for _ in iterate_parallel(*files))
+def count_pairs(source: Path, target: Path) -> int:
+    """Pairs of two aligned files; UserError for unequal or no lines, or text that isn't UTF-8."""
+    total = sum(1 for _ in iterate_parallel(source, target))
     if total == 0:
-        raise UserError(f"{files[0]} and {files[1]} hold no lines; nothing to prepare")
-    sides = []
-    for lang, raw in zip(langs, files, strict=True):
-        tokens = work / f"tokens.{lang}" if moses else None
-        if tokens is not None and not tokens.exists():
-            work.mkdir(parents=True, exist_ok=True)
-            lines = tokenise_lines(read_lines(raw), lang, workers)
-            write_lines(tokens, track(lines, f"tokenising {raw.name}", total))
-        sides.append(Side(lang, raw, tokens, lowercase))
-    return (sides[0], sides[1]), total
+        raise UserError(f"{source} and {target} hold no lines; nothing to prepare")
+    return total
+
+
+def tokenise_file(raw: Path, tokens: Path, lang: str, workers: int | None, total: int) -> Path:
+    """Moses tokens of each line, in a file that is kept if an interrupted run has finished it."""
+    if not tokens.exists():
+        tokens.parent.mkdir(parents=True, exist_ok=True)
+        lines = tokenise_lines(read_lines(raw), lang, workers)
+        write_lines(tokens, track(lines, f"tokenising {raw.name}", total))
+    return tokens
 
 
 def measure(sides: Sides, total: int) -> tuple[Lengths, np.ndarray]:
@@ -180,7 +173,13 @@ def measure(sides: Sides, total: int) -> tuple[Lengths, np.ndarray]:
 def write_split(
     sides: Sides, folder: Path, split: str, chosen: np.ndarray, lengths: Lengths
 ) -> Report:
-    """Write a split's pairs and count them; all splits but train are also kept untouched."""
+    """Write a split's pairs and count them; all splits but train are also kept untouched.
+
+    Raises UserError for a split without pairs, as training or scoring on it would fail later.
+    """
+    if not chosen.any():
+        remedy = "give more text, or less strict filters and smaller splits"
+        raise UserError(f"of {len(chosen):,} pairs none is left for {split}; {remedy}")
     for side in sides:
         side.write(folder, split, chosen, with_raw=split != "train")
     tokens = {
@@ -204,5 +203,7 @@ def print_counts(counts: Report) -> None:
                 if key not in ("pairs", "tokens") and number
             )
             console.print(f"{split}: {count['pairs']:,} pairs, tokens {tokens}{notes}")
-    reasons = [f"{number:,} {key}" for key, number in counts["dropped"].items() if number]
+    reasons = [
+        f"{number:,} {key.replace('_', ' ')}" for key, number in counts["dropped"].items() if number
+    ]
     console.print(f"of {counts['read']:,} pairs read, dropped: {', '.join(reasons) or 'none'}")
