@@ -1,0 +1,173 @@
+import random
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reluformer.data.vocabulary import (
+    BOS,
+    EOS,
+    LONGEST_PIECE,
+    PAD,
+    UNK,
+    TrainedVocabulary,
+    Vocabulary,
+    draw_lines,
+    train_vocabulary,
+)
+from reluformer.errors import UserError
+
+WORDS = ["Haus", "Häuser", "Straße", "schön", "grün", "laufen", "läuft", "Boot", "'s", "12", "."]
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = random.Random(0)
+    path = tmp_path_factory.mktemp("vocabulary") / "text"
+    path.write_text("".join(" ".join(rng.choices(WORDS, k=8)) + "\n" for _ in range(300)), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(text: Path) -> TrainedVocabulary:
+    return train_vocabulary([text], size=60)
+
+
+@pytest.fixture(scope="module")
+def byte_vocabulary(text: Path) -> Vocabulary:
+    return train_vocabulary([text], size=320, byte_fallback=True).vocabulary
+
+
+def test_special_symbols_have_their_ids(trained: TrainedVocabulary) -> None:
+    vocabulary = trained.vocabulary
+    assert len(vocabulary) == 60
+    assert trained.lines == 300
+    assert vocabulary.pieces([PAD, BOS, EOS, UNK]) == ["<pad>", "<s>", "</s>", "<unk>"]
+    spelt = vocabulary.encode("<pad> <s> </s> Haus")
+    assert not {PAD, BOS, EOS} & set(spelt)
+
+
+def test_text_survives_the_round_trip(trained: TrainedVocabulary) -> None:
+    vocabulary = trained.vocabulary
+    line = "Straße läuft 12 schön ."
+    ids = vocabulary.encode(line)
+    assert vocabulary.decode(ids) == line
+    assert vocabulary.decode([BOS, *ids, EOS, PAD, PAD]) == line
+    assert vocabulary.decode(np.array(ids)) == line
+    assert "".join(vocabulary.pieces(ids)).replace("▁", " ").strip() == line
+    assert vocabulary.encode("") == vocabulary.encode("  ") == []
+    assert UNK in vocabulary.encode("Ω")
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="▁")))
+def test_with_byte_fallback_only_spaces_change(byte_vocabulary: Vocabulary, line: str) -> None:
+    ids = byte_vocabulary.encode(line)
+    assert UNK not in ids
+    assert byte_vocabulary.decode(ids) == " ".join(filter(None, line.split(" ")))
+
+
+def test_batches_and_packed_arrays_agree_with_single_lines(trained: TrainedVocabulary) -> None:
+    vocabulary = trained.vocabulary
+    lines = ["Haus .", "", "läuft laufen", "a\u2028b\0c", "Boot 's"]
+    expected = [vocabulary.encode(line) for line in lines]
+    for threads in (1, 2):
+        assert vocabulary.encode_batch(lines, threads) == expected
+        tokens, lengths = vocabulary.encode_packed(lines, threads)
+        assert lengths.tolist() == [len(ids) for ids in expected]
+        assert tokens.tolist() == [token for ids in expected for token in ids]
+    tokens, lengths = vocabulary.encode_packed([])
+    assert len(tokens) == len(lengths) == 0
+
+
+def test_no_piece_is_longer_than_the_limit(text: Path) -> None:
+    vocabulary = train_vocabulary([text], size=74).vocabulary
+    assert max(map(len, vocabulary.pieces(range(len(vocabulary))))) <= LONGEST_PIECE
+
+
+def test_the_same_text_gives_the_same_model(text: Path, trained: TrainedVocabulary) -> None:
+    again = train_vocabulary([text], size=60).vocabulary
+    assert again.model == trained.vocabulary.model
+    assert again.digest == trained.vocabulary.digest
+    assert train_vocabulary([text], size=59).vocabulary.digest != again.digest
+
+
+def test_a_model_on_disk_is_the_same_model(trained: TrainedVocabulary, tmp_path: Path) -> None:
+    path = tmp_path / "vocabulary.model"
+    path.write_bytes(trained.vocabulary.model)
+    assert Vocabulary.load(path).digest == trained.vocabulary.digest
+
+
+def test_joint_training_reads_all_files(text: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("żółć " * 5 + "\n", encoding="utf-8")
+    joint = train_vocabulary([text, other], size=60)
+    assert joint.lines == 301
+    assert UNK not in joint.vocabulary.encode("żółć")
+
+
+def test_the_largest_size_named_is_the_largest_that_works(text: Path) -> None:
+    with pytest.raises(UserError, match=r"is 9,000, but .*text can fill only") as error:
+        train_vocabulary([text], size=9000)
+    largest = int(str(error.value).split("set it to ")[1].split()[0])
+    assert len(train_vocabulary([text], size=largest).vocabulary) == largest
+    with pytest.raises(UserError, match=f"set it to {largest} or less"):
+        train_vocabulary([text], size=largest + 1)
+
+
+def test_the_smallest_size_named_is_the_smallest_that_works(text: Path) -> None:
+    with pytest.raises(UserError, match=r"characters of .*text alone need \d+ symbols") as error:
+        train_vocabulary([text], size=6)
+    smallest = int(str(error.value).split("alone need ")[1].split()[0])
+    assert len(train_vocabulary([text], size=smallest).vocabulary) == smallest
+
+
+def test_bad_text_is_reported_and_long_lines_are_counted(text: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match="no text to learn a vocabulary from"):
+        train_vocabulary([path], size=60)
+    path.write_bytes(b" \n\n")
+    with pytest.raises(UserError, match="no text to learn a vocabulary from"):
+        train_vocabulary([path], size=60)
+    path.write_bytes(b"fine\nb\xffd\n")
+    with pytest.raises(UserError, match="x, line 2, byte 2"):
+        train_vocabulary([path], size=60)
+    path.write_bytes(b"x" * 100_000 + b"\n" + text.read_bytes())
+    assert train_vocabulary([path], size=60).too_long == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"not a model", b"\x0a\x05\x0a\x01a"])
+def test_what_is_no_model_is_refused(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.model"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"x\.model"):
+        Vocabulary.load(path)
+
+
+def test_damaged_models_raise_only_our_error(trained: TrainedVocabulary) -> None:
+    rng = random.Random(0)
+    for _ in range(100):
+        data = bytearray(trained.vocabulary.model)
+        del data[rng.randrange(len(data)) :: rng.choice([1, 2, 1000])]
+        with suppress(UserError):  # some damages leave a model that still works
+            Vocabulary(bytes(data)).encode("Haus")
+
+
+def test_lines_are_drawn_evenly_by_seed_and_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text("".join(f"{i}\n" for i in range(20)))
+    assert list(draw_lines(path, 20, seed=1)) == list(draw_lines(path, 99, seed=5))
+    counts: Counter[str] = Counter()
+    for seed in range(2000):
+        drawn = list(draw_lines(path, 5, seed))
+        assert len(drawn) == 5
+        assert drawn == sorted(drawn, key=int)
+        counts.update(drawn)
+    # binomial(2000, 1/4): mean 500, deviation 19.4; five of them on either side
+    assert all(400 < counts[str(i)] < 600 for i in range(20))
+    assert list(draw_lines(path, 5, 7)) == list(draw_lines(path, 5, 7))
