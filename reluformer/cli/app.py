@@ -29,7 +29,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import is_dataclass
+from typing import Any, TypeVar, get_type_hints
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -41,9 +42,10 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.text import Text
 
 from reluformer import __version__
-from reluformer.cli.diagnosis import check_arguments, explain
+from reluformer.cli.arguments import Arguments, parse_arguments
+from reluformer.cli.diagnosis import explain
 from reluformer.cli.help import help_text
-from reluformer.cli.overrides import quote_overrides, with_defaults
+from reluformer.config.names import nearest
 from reluformer.config.paths import config_dir
 from reluformer.console import console
 from reluformer.errors import UserError
@@ -75,21 +77,15 @@ def command(
 
 
 def run_command(
-    name: str, schema: type[Config], function: Callable[[Config], None], arguments: list[str]
+    name: str, schema: type[Config], function: Callable[[Config], None], command_line: list[str]
 ) -> int:
     """Run one command to its end and return its exit code; nothing is raised but SystemExit."""
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
     try:
-        try:
-            if "--version" in arguments:
-                print(f"reluformer {__version__}")
-            elif "--help" in arguments or "-h" in arguments:
-                print(help_text(name, schema, function, quote_overrides(overrides, schema)))
-            else:
-                run_hydra(name, schema, function, arguments)
-            sys.stdout.flush()
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(explain(error, name, quote_overrides(overrides, schema))) from error
+        if "--version" in command_line:
+            print(f"reluformer {__version__}")
+        else:
+            run_arguments(name, schema, function, parse_arguments(command_line, schema))
+        sys.stdout.flush()
     except UserError as error:
         report(str(error))
         return WRONG_INPUT
@@ -109,13 +105,23 @@ def run_command(
     return DONE
 
 
+def run_arguments(
+    name: str, schema: type[Config], function: Callable[[Config], None], arguments: Arguments
+) -> None:
+    """Print the help or run the command; what Hydra cannot compose is the user's to mend."""
+    try:
+        if arguments.help:
+            print(help_text(name, schema, function, arguments))
+        else:
+            run_hydra(name, schema, function, arguments)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, name, function, arguments)) from error
+
+
 def run_hydra(
-    name: str, schema: type[Config], function: Callable[[Config], None], arguments: list[str]
+    name: str, schema: type[Config], function: Callable[[Config], None], arguments: Arguments
 ) -> None:
     """Let Hydra compose the configuration and run the function once, or once a job with -m."""
-    check_arguments(arguments)
-    multirun = "-m" in arguments or "--multirun" in arguments
-
     failures: list[Exception] = []
 
     def job(config: DictConfig) -> None:
@@ -129,8 +135,7 @@ def run_hydra(
             failures.append(error)
 
     application = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)
-    line = with_defaults(quote_overrides(arguments, schema, multirun), job_name=name)
-    with hydra_command_line(line):
+    with hydra_command_line(arguments.line(job_name=name)):
         application(job)()
     for failure in failures:
         raise failure
@@ -138,10 +143,22 @@ def run_hydra(
 
 def checked_config(config: DictConfig, name: str, schema: type[Config]) -> Config:
     """The composed configuration as its dataclass, whose `__post_init__` has agreed to it."""
+    refuse_unknown(config, schema)
     checked = OmegaConf.to_object(config)
     if not isinstance(checked, schema):
         raise TypeError(f"conf/{name}.yaml must list the schema of {name} first in its defaults")
     return checked
+
+
+def refuse_unknown(config: DictConfig, schema: Any, prefix: str = "") -> None:
+    """Raise UserError at a key that `+key=value` added to a closed part: nothing would read it."""
+    kinds = get_type_hints(schema)
+    for key in map(str, config):
+        if key not in kinds:
+            raise UserError(f"there is no setting `{prefix}{key}`{nearest(key, kinds)}")
+        value = config._get_node(key)
+        if isinstance(value, DictConfig) and is_dataclass(kinds[key]) and not value._is_missing():
+            refuse_unknown(value, kinds[key], f"{prefix}{key}.")
 
 
 @contextmanager

@@ -1,0 +1,86 @@
+"""What can be set: the groups with their options, and the settings that a choice of them gives."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from reluformer.config.paths import config_dir
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """One command's configuration files as Hydra's loader sees them."""
+
+    loader: ConfigLoader
+    name: str
+    search: tuple[str, ...]  # an override that adds the folder of --config-dir, if it was given
+
+    def compose(self, overrides: list[str]) -> DictConfig:
+        """The configuration, where groups and values that must be given may still be missing."""
+        return self.loader.load_configuration(
+            config_name=self.name,
+            overrides=[*self.search, *overrides],
+            run_mode=RunMode.MULTIRUN,
+            validate_sweep_overrides=False,
+        )
+
+    @cached_property
+    def groups(self) -> dict[str, list[str]]:
+        """All groups but Hydra's own, with their options."""
+        names = [name for name in self.loader.list_groups("") if name != "hydra"]
+        return {name: self._options(name) for name in names}
+
+    def _options(self, group: str) -> list[str]:
+        """`embedded/reluformer` is the option of group `experiment` in experiment/embedded/."""
+        options = self.loader.get_group_options(group, results_filter=ObjectType.CONFIG)
+        for folder in self.loader.get_group_options(group, results_filter=ObjectType.GROUP):
+            options += [f"{folder}/{option}" for option in self._options(f"{group}/{folder}")]
+        return sorted(option for option in options if not option.endswith("_schema"))
+
+
+@contextmanager
+def open_catalogue(name: str, added_folder: str | None = None) -> Iterator[Catalogue]:
+    """The catalogue of a command; `added_folder` is what --config-dir names."""
+    search = (
+        () if added_folder is None else (f"hydra.searchpath=['{Path(added_folder).resolve()}']",)
+    )
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        yield Catalogue(GlobalHydra.instance().config_loader(), name, search)
+
+
+def choices(config: DictConfig) -> dict[str, str | None]:
+    """The option chosen in each group: `attention@model.cross_attention` -> `relu`."""
+    chosen = OmegaConf.to_container(config.hydra.runtime.choices)
+    assert isinstance(chosen, dict)
+    return {str(key): value for key, value in chosen.items() if not str(key).startswith("hydra")}
+
+
+def settings(config: DictConfig) -> dict[str, object]:
+    """Every setting by its full name, unresolved: `optim.lr` -> 0.0005."""
+    tree = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(tree, Mapping)
+    return {key: value for key, value in _flatten(tree, "") if not key.startswith("hydra.")}
+
+
+def _flatten(node: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, object]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def parse(override: str) -> Override:
+    return OverridesParser.create().parse_override(override)
