@@ -70,15 +70,14 @@ def explain_override(
     key = parsed.get_key_element().lstrip("+~")
     chosen, known = choices(config), settings(config)
     group, option = parsed.key_or_group, parsed.value()
+    command = program(catalogue.name)
     if group in catalogue.groups:
         if key in chosen and option not in catalogue.groups[group]:
             return unknown_option(group, str(option), catalogue.groups[group])
         if key not in chosen:
-            return f"{program(catalogue.name)} has no group `{key}`{nearest_key(key, list(chosen))}"
+            return f"{command} has no group `{key}`{nearest_key(key, list(chosen))}"
     elif not any(one == key or one.startswith(f"{key}.") for one in known):
-        return (
-            f"{program(catalogue.name)} has no setting `{key}`{nearest_key(key, [*chosen, *known])}"
-        )
+        return f"{command} has no setting `{key}`{nearest_key(key, [*chosen, *known])}"
     cause = error.__cause__
     return explain_value(cause) if isinstance(cause, OmegaConfBaseException) else one_line(error)
 
@@ -104,7 +103,9 @@ def nearest_key(key: str, known: list[str]) -> str:
     """The known keys of the same last part at another place, or else those spelt most alike."""
     last = re.split(r"[.@]", key)[-1]
     same = [one for one in known if key in re.split(r"[.@]", one) or one.endswith(f".{last}")]
-    return f"; did you mean {' or '.join(same[:3])}?" if same else nearest(key, known)
+    if same:
+        return f"; did you mean {' or '.join(same[:3])}?"
+    return nearest(key, known) or " (--help lists them)"
 
 
 def missing(key: str, function: Callable[[Any], None]) -> str:

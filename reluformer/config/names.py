@@ -6,5 +6,8 @@ from collections.abc import Iterable
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean a or b?` with the known names most like this one, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if len(name) >= 3:
+        close += [one for one in names if name in one and one not in close]
+    return f"; did you mean {' or '.join(close[:3])}?" if close else ""
