@@ -7,6 +7,7 @@ English abbreviations.
 """
 
 import os
+import re
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,9 @@ from multiprocessing import get_context
 from sacremoses import MosesDetokenizer, MosesTokenizer
 
 CHUNK_LINES = 2_000  # about 0.15 s of one core's work
+
+APART = re.compile(r"(?<!\S)(?:[.,?!;:]|&(?:apos|quot|#\d+);\w*)(?!\S)")
+ATTACHED = re.compile(r"\w[.,?!;:](?!\S)")
 
 
 @cache
@@ -38,6 +42,15 @@ def tokenise(line: str, lang: str) -> str:
 def detokenise(line: str, lang: str) -> str:
     """Plain text from space-separated Moses tokens, unescaped."""
     return str(_detokenizer(lang).detokenize(line.split(), return_str=True, unescape=True)).strip()
+
+
+def looks_tokenised(lines: Iterable[str]) -> bool:
+    """Whether more punctuation marks stand apart from their words, as tokens do, than attached."""
+    apart = attached = 0
+    for line in lines:
+        apart += len(APART.findall(line))
+        attached += len(ATTACHED.findall(line))
+    return apart > attached
 
 
 def tokenise_lines(lines: Iterable[str], lang: str, workers: int | None = None) -> Iterator[str]:

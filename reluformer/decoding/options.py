@@ -8,22 +8,19 @@ from reluformer.errors import UserError
 
 @dataclass
 class DecodeOptions:
-    """Settings of `translate_batch`. Lengths are in pieces of the target, end of sentence excluded.
+    """Settings of `translate_batch`; a beam of 1 is greedy search."""
 
-    A beam of 1 is greedy search. With `sampling` the beam holds `beam_size` independent samples.
-    """
-
-    beam_size: int = 5
-    n_best: int = 1  # how many hypotheses of each sentence are returned, best first
-    length_penalty: float = 1.0  # score = log-probability / length^length_penalty
-    min_length: int = 1
-    max_len_a: float = 1.2  # longest hypothesis: max_len_a * source length + max_len_b
+    beam_size: int = 5  # hypotheses searched at a time; with sampling: samples
+    n_best: int = 1  # hypotheses returned for each sentence, best first, at most beam_size
+    length_penalty: float = 1.0  # ranked by log-probability / length^length_penalty
+    min_length: int = 1  # in pieces, end of sentence not counted
+    max_len_a: float = 1.2  # longest hypothesis: max_len_a * source length + max_len_b pieces
     max_len_b: int = 10
-    sampling: bool = False
-    temperature: float = 1.0  # sampling: log-probabilities are divided by it
-    top_k: int = 0  # sampling: among the k likeliest tokens only (0: among all)
-    top_p: float = 1.0  # sampling: among the fewest likeliest tokens that hold this share
-    seed: int = 1
+    sampling: bool = False  # draw hypotheses at random instead of searching for the likeliest
+    temperature: float = 1.0  # sampling: below 1 bolder, above 1 wilder
+    top_k: int = 0  # sampling: among the k likeliest pieces only; 0: among all
+    top_p: float = 1.0  # sampling: among the fewest likeliest pieces that hold this share
+    seed: int = 1  # sampling: with a line's number it fixes the line's samples
 
     def __post_init__(self) -> None:
         check_positive("beam_size", self.beam_size)

@@ -1,0 +1,68 @@
+"""reluformer-translate: text in, text out."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from reluformer.cli.app import command
+from reluformer.config.run import load_run
+from reluformer.config.translation import TranslateConfig, build_translator
+from reluformer.console import console
+from reluformer.decoding.files import Input, translate_file, translate_stream
+from reluformer.decoding.formats import choose_format
+from reluformer.decoding.translate import Translator
+
+
+@command("translate", TranslateConfig)
+def main(config: TranslateConfig) -> None:
+    """Translate text with a trained run: a file, standard input, or line by line at a prompt.
+
+    One line in, one line out, in the same order; a blank line stays blank. Text is treated as the
+    run's training data was (Moses tokens, lower case, subwords) and detokenised at the end. While
+    it is written, the output is called <output>.partial; the same command again continues it.
+
+    Examples:
+        reluformer-translate run=runs/embedded/reluformer-seed1 input=test.de output=test.en
+        reluformer-translate run=runs/embedded/reluformer-seed1 decode=greedy < test.de > test.en
+        reluformer-translate run=runs/embedded/reluformer-seed1 decode.n_best=3
+        reluformer-translate run=R input=test.de output=out.jsonl format=jsonl decode.n_best=5
+        reluformer-translate run=R input=test.de decode=sampling decode.top_k=10 decode.seed=7
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    prompting = config.input is None and config.output is None and sys.stdin.isatty()
+    source = None
+    if config.input is not None:
+        reference = None if config.reference is None else Path(config.reference)
+        source = Input.scan(Path(config.input), reference)
+    form = choose_format(config.format, 1 if prompting else config.decode.n_best)
+    run = load_run(config.run, config.checkpoint, config.device, tuple(config.allow))
+    translator = build_translator(config, run)
+    output = None if config.output is None else Path(config.output)
+    if prompting:
+        prompt(translator)
+    elif source is not None:
+        translate_file(translator, source, form, config.buffer_lines, output)
+    else:
+        translate_stream(translator, sys.stdin.buffer, form, config.buffer_lines, output)
+
+
+def prompt(translator: Translator) -> None:
+    """Translate what is typed, line by line, until the end of input (Ctrl-D)."""
+    languages = translator.treatment
+    console.print(f"{languages.source_lang} to {languages.target_lang}; Ctrl-D ends")
+    number = 1
+    while True:
+        try:
+            line = input(f"{languages.source_lang}> ")
+        except EOFError:
+            print()
+            return
+        for rendering in translator.translate([line], number)[0].renderings:
+            print(f"{rendering.hypothesis.score:8.3f}  {rendering.text}")
+        number += 1
+
+
+if __name__ == "__main__":
+    main()

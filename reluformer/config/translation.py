@@ -1,0 +1,73 @@
+"""Settings of `reluformer-translate`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import MISSING
+
+from reluformer.checks import check_choice, check_positive
+from reluformer.config.run import Run
+from reluformer.decoding.options import DecodeOptions
+from reluformer.decoding.translate import Translator
+from reluformer.decoding.treatment import Treatment
+from reluformer.errors import UserError
+
+
+@dataclass
+class TranslateConfig:
+    """What is translated, with which model, and how the result is written."""
+
+    run: str
+    checkpoint: str
+    input: str | None
+    output: str | None
+    reference: str | None
+    format: str
+    input_tokenised: bool
+    detokenise: bool
+    long_input: str
+    max_tokens: int
+    buffer_lines: int
+    device: str
+    threads: int | None
+    allow: list[str] = MISSING
+    decode: DecodeOptions = MISSING
+
+    def __post_init__(self) -> None:
+        check_choice("format", self.format, ("text", "jsonl", "fairseq"))
+        check_choice("long_input", self.long_input, ("truncate", "refuse"))
+        check_choice("device", self.device, ("auto", "cpu", "cuda"))
+        for name in ("max_tokens", "buffer_lines"):
+            check_positive(name, getattr(self, name))
+        if self.threads is not None:
+            check_positive("threads", self.threads)
+        if self.reference is not None and (self.input is None or self.format == "text"):
+            raise UserError("`reference` goes with `input` and `format` jsonl or fairseq only")
+        for name in ("input", "reference"):
+            if self.output is not None and _same(getattr(self, name), self.output):
+                raise UserError(f"`output` and `{name}` are the same file, {self.output}")
+
+
+def _same(one: str | None, other: str) -> bool:
+    return one is not None and Path(one).resolve() == Path(other).resolve()
+
+
+def build_translator(config: TranslateConfig, run: Run) -> Translator:
+    """The run's model with the text treatment that its training data had."""
+    treatment = Treatment(
+        source_lang=run.data.source_lang,
+        target_lang=run.data.target_lang,
+        moses=run.data.moses,
+        lowercase=run.data.lowercase,
+        input_tokenised=config.input_tokenised,
+        detokenise=config.detokenise,
+    )
+    return Translator(
+        run.model,
+        run.source_vocabulary,
+        run.target_vocabulary,
+        treatment,
+        config.decode,
+        config.max_tokens,
+        refuse_long=config.long_input == "refuse",
+    )

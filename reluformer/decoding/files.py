@@ -1,0 +1,120 @@
+"""Translating files and streams, buffer by buffer."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice, repeat
+from pathlib import Path
+from time import perf_counter
+from typing import Any, BinaryIO
+
+from reluformer.console import console, progress_bar
+from reluformer.data.text import check_equal_counts, decode_line, read_lines, scan_text
+from reluformer.decoding.formats import Format
+from reluformer.decoding.output import Write, destination
+from reluformer.decoding.translate import Translator, buffers
+from reluformer.model.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class Input:
+    """A source file, and a reference file of as many lines where there is one."""
+
+    path: Path
+    reference: Path | None
+    lines: int
+    digest: str
+
+    @classmethod
+    def scan(cls, path: Path, reference: Path | None) -> "Input":
+        """Count and fingerprint the files; UserError if they cannot be read or do not match."""
+        found = scan_text(path)
+        digest = found.sha256
+        if reference is not None:
+            scanned = scan_text(reference)
+            check_equal_counts(path, found.lines, reference, scanned.lines)
+            digest += scanned.sha256
+        return cls(path, reference, found.lines, digest)
+
+    def pairs(self, start: int) -> Iterator[tuple[str, str | None]]:
+        """Each line and its reference, from line `start` (from 0) on."""
+        references = repeat(None) if self.reference is None else read_lines(self.reference)
+        return islice(zip(read_lines(self.path), references, strict=False), start, None)
+
+
+def translate_file(
+    translator: Translator, source: Input, form: Format, buffer_lines: int, output: Path | None
+) -> None:
+    """Translate a file to a file, or to standard output if there is none.
+
+    While it is written, the output is called <output>.partial. Stopped and started again with
+    the same input, model and settings, it goes on behind the last finished buffer.
+    """
+    started = perf_counter()
+    settings = {"input": source.digest, "format": form.__name__, **describe(translator)}
+    with destination(output, fingerprint(settings)) as (write, done), progress_bar() as bar:
+        if done:
+            console.print(f"{output}: {done:,} of {source.lines:,} lines are there, going on")
+        task = bar.add_task("translating", total=source.lines, completed=done)
+        translate_pairs(
+            translator,
+            source.pairs(done),
+            form,
+            buffer_lines,
+            write,
+            done,
+            lambda count: bar.advance(task, count),
+        )
+    seconds, lines = perf_counter() - started, source.lines - done
+    console.print(f"{lines:,} lines in {seconds:.1f} s, {lines / seconds:.1f} lines/s")
+
+
+def translate_stream(
+    translator: Translator, stream: BinaryIO, form: Format, buffer_lines: int, output: Path | None
+) -> None:
+    """Translate standard input, `buffer_lines` at a time, as they come."""
+    lines = (decode_line(raw, "<stdin>", number) for number, raw in enumerate(stream, start=1))
+    with destination(output, None) as (write, _):
+        translate_pairs(translator, zip(lines, repeat(None)), form, buffer_lines, write)
+
+
+def translate_pairs(
+    translator: Translator,
+    pairs: Iterable[tuple[str, str | None]],
+    form: Format,
+    buffer_lines: int,
+    write: Write,
+    done: int = 0,
+    advance: Callable[[int], object] = lambda count: None,
+) -> None:
+    """Translate lines, of which `done` went before, and write them buffer by buffer."""
+    for buffer in buffers(pairs, buffer_lines):
+        translations = translator.translate([line for line, _ in buffer], done + 1, advance)
+        done += len(buffer)
+        references = (reference for _, reference in buffer)
+        write("".join(map(form, translations, references)), done)
+
+
+def describe(translator: Translator) -> dict[str, Any]:
+    """All that decides a translation, apart from the input."""
+    return {
+        "weights": weights_digest(translator.model),
+        "source_vocabulary": translator.source_vocabulary.digest,
+        "target_vocabulary": translator.target_vocabulary.digest,
+        "treatment": asdict(translator.treatment),
+        "options": asdict(translator.options),
+    }
+
+
+def fingerprint(settings: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def weights_digest(model: Transformer) -> str:
+    """SHA-256 of all weights and their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy())
+    return digest.hexdigest()

@@ -1,0 +1,110 @@
+"""Output that gets its name when it is whole, and can be continued where it stopped."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from reluformer.errors import UserError
+
+Write = Callable[[str, int], None]  # text of whole lines, and the number of inputs done by then
+
+
+@contextmanager
+def destination(output: Path | None, identity: str | None) -> Iterator[tuple[Write, int]]:
+    """Where translations go, and how many inputs are done: standard output, or a `PartialFile`."""
+    if output is None:
+        yield _write_stdout, 0
+        return
+    partial = PartialFile(output, identity)
+    with partial.locked():
+        done = partial.open()
+        try:
+            yield partial.write, done
+        finally:
+            partial.close()
+        partial.publish()
+
+
+def _write_stdout(text: str, done: int) -> None:
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
+class PartialFile:
+    """<output>.partial, and beside it <output>.partial.json: how much of it is certain, and whose.
+
+    `identity` tells the work from any other; None means that it can never be continued.
+    """
+
+    def __init__(self, output: Path, identity: str | None) -> None:
+        if output.is_dir():
+            raise UserError(f"`output` {output} is a folder: name a file")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        self.output = output
+        self.identity = identity
+        self.path = output.with_name(output.name + ".partial")
+        self.state_path = output.with_name(output.name + ".partial.json")
+        self.lock_path = output.with_name(output.name + ".partial.lock")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second command from writing to the same output."""
+        lock = FileLock(self.lock_path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"{self.output} is being written by another command") from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # a system may refuse to delete what is open
+                self.lock_path.unlink()
+            lock.release()
+
+    def open(self) -> int:
+        """Open for writing, behind what is certain; the number of inputs done so far."""
+        state = self._read_state()
+        self._file = self.path.open("r+b" if state else "wb")
+        self._file.truncate(state.get("bytes", 0))
+        self._file.seek(0, os.SEEK_END)
+        return int(state.get("done", 0))
+
+    def _read_state(self) -> dict[str, Any]:
+        if self.identity is None or not (self.state_path.exists() and self.path.exists()):
+            return {}
+        try:
+            state = json.loads(self.state_path.read_text(encoding="utf-8"))
+            same, size = state["identity"] == self.identity, state["bytes"]
+        except (ValueError, KeyError, TypeError):
+            same, size = False, 0
+        if not same or self.path.stat().st_size < size:
+            raise UserError(
+                f"{self.path} belongs to another command (other input, model or settings) that "
+                "was stopped: run that one again to finish it, or delete the file"
+            )
+        return dict(state)
+
+    def write(self, text: str, done: int) -> None:
+        """Append, and note that so many inputs are done once that is on the disk."""
+        self._file.write(text.encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if self.identity is not None:
+            state = {"identity": self.identity, "done": done, "bytes": self._file.tell()}
+            new = self.state_path.with_name(self.state_path.name + ".new")
+            new.write_text(json.dumps(state), encoding="utf-8")
+            new.replace(self.state_path)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def publish(self) -> None:
+        """Give the finished file its name."""
+        self.path.replace(self.output)
+        self.state_path.unlink(missing_ok=True)
