@@ -1,0 +1,181 @@
+"""ReLUFormer's attention: rectified scores, a variance-reduction factor, a regulariser."""
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from reluformer.attention.base import Attention, Penalty, Traits
+from reluformer.errors import UserError
+from reluformer.visibility import Visibility
+
+# Below this sum a row counts as dead: its logarithm is clamped and carries no gradient.
+SMALLEST_ROW_SUM = 1e-6
+
+
+class ReluAttention(Attention):
+    """weights = relu(a) / (gamma sqrt(n / 2)), a = q . k / sqrt(D), n = keys visible to that query.
+
+    With unit-normal scores and values the factor holds the context's variance at 1 / gamma^2
+    whatever n is. A row whose scores are all negative (a dead row) has a zero context.
+
+    gamma, per head: `fixed` at the given value; `learned` in log space from that value;
+    `calibrated` from a few batches before training (`reluformer.training.calibration`).
+    `scale=False` leaves the factor out altogether (the ablation that the paper calls diverging).
+
+    `center="row"` subtracts from a its mean over the visible keys, before the ReLU. A query that
+    sees a single key (the first causal position) then has a score of exactly 0 and a zero
+    context; it is left out of the penalty.
+
+    The penalty, for each row with sum r and entropy H of its weights divided by r:
+    |ln r| + max(H - entropy_c ln n, 0); each term can be switched off. Sums and entropies are
+    those of the weights before dropout.
+
+    Source: Shen et al. 2023, arXiv 2302.06461, section 4, equations 5-7. Differs from it in:
+    `center`, the modes of gamma (the paper gives no value), and the clamp of ln r at 1e-6.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        head_dim: int,
+        *,
+        gamma: float,
+        gamma_mode: Literal["fixed", "learned", "calibrated"],
+        scale: bool,
+        center: Literal["none", "row"],
+        normalisation_term: bool,
+        entropy_term: bool,
+        entropy_c: float,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(num_heads, head_dim, dropout)
+        check_options(gamma, gamma_mode, scale, center, entropy_c)
+        self.gamma_mode = gamma_mode
+        self.scale = scale
+        self.center = center
+        self.normalisation_term = normalisation_term
+        self.entropy_term = entropy_term
+        self.entropy_c = entropy_c
+        log_gamma = torch.full((num_heads,), math.log(gamma))
+        if gamma_mode == "learned":
+            self.log_gamma = nn.Parameter(log_gamma)
+        else:
+            self.register_buffer("log_gamma", log_gamma)
+        # Centred scores of a row do not change when all of them are shifted.
+        self.traits = Traits(
+            normalised=False,
+            non_negative=True,
+            exact_zeros=True,
+            shift_invariant=center == "row",
+        )
+
+    def factor(self, visibility: Visibility) -> Float[Tensor, "#B #H #T 1"]:
+        """1 / (gamma sqrt(n / 2)) for each head and query; 1 with the factor switched off."""
+        n = visibility.num_visible.clamp(min=1)
+        if not self.scale:
+            return torch.ones_like(n, dtype=self.log_gamma.dtype)
+        return torch.exp(-self.log_gamma[:, None, None]) * (n / 2).rsqrt()
+
+    def weights(
+        self,
+        q: Float[Tensor, "B H T D"],
+        k: Float[Tensor, "B H S D"],
+        visibility: Visibility,
+    ) -> Float[Tensor, "B H T S"]:
+        visible = visibility.dense.to(q.dtype)
+        scores = self.scores(q, k)
+        if self.center == "row":
+            n = visibility.num_visible.clamp(min=1)
+            scores = scores - (scores * visible).sum(-1, keepdim=True) / n
+            scores = scores * (n > 1)  # one key: exactly 0, not what rounding leaves
+        return scores.relu() * visible * self.factor(visibility).to(q.dtype)
+
+    def forward(
+        self,
+        q: Float[Tensor, "B H T D"],
+        k: Float[Tensor, "B H S D"],
+        v: Float[Tensor, "B H S D"],
+        visibility: Visibility,
+        with_penalty: bool = False,
+    ) -> tuple[Float[Tensor, "B H T D"], Penalty | None]:
+        weights = self._folded_weights(q, k, visibility)
+        context = self.drop(weights) @ v
+        wanted = with_penalty and (self.normalisation_term or self.entropy_term)
+        return context, self.penalty(weights, visibility) if wanted else None
+
+    def _folded_weights(
+        self,
+        q: Float[Tensor, "B H T D"],
+        k: Float[Tensor, "B H S D"],
+        visibility: Visibility,
+    ) -> Float[Tensor, "B H T S"]:
+        """The same weights with everything but the ReLU moved out of the T x S plane.
+
+        relu(c a) = c relu(a) for c > 0, so all factors go into q; a padded key becomes a key of
+        zeros, whose score and weight are 0; centring subtracts a mean key.
+        """
+        q = q * (self.factor(visibility) / math.sqrt(self.head_dim)).to(q.dtype)
+        if visibility.causal:
+            scores = q @ k.transpose(-1, -2)
+            if self.center == "row":
+                scores = scores - self._causal_row_mean(q, k, visibility)
+            if q.shape[-2] > 1:
+                scores = scores.tril(k.shape[-2] - q.shape[-2])
+            return nn.functional.relu(scores, inplace=True)
+        mask = visibility.key_mask(k)
+        if self.center == "row":
+            n = visibility.num_visible.clamp(min=1)
+            total = (k if mask is None else k * mask).sum(-2, keepdim=True)
+            k = (k - total / n.to(k.dtype)) * (n > 1)
+        if mask is not None:
+            k = k * mask
+        return nn.functional.relu(q @ k.transpose(-1, -2), inplace=True)
+
+    @staticmethod
+    def _causal_row_mean(
+        q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H S D"], visibility: Visibility
+    ) -> Float[Tensor, "B H T 1"]:
+        """q . (mean of the keys up to each query): the mean score of each causal row.
+
+        The cumulative sum runs in float32 at least, as a long prefix in bf16 would lose digits.
+        """
+        wide = torch.promote_types(k.dtype, torch.float32)
+        prefix = k.to(wide).cumsum(-2)[..., k.shape[-2] - q.shape[-2] :, :]
+        mean_key = prefix / visibility.num_visible.clamp(min=1)
+        return (q.to(wide) * mean_key).sum(-1, keepdim=True).to(q.dtype)
+
+    def penalty(self, weights: Float[Tensor, "B H T S"], visibility: Visibility) -> Penalty:
+        """Both terms of the regulariser, summed over real rows and averaged over heads."""
+        wide = weights.to(torch.promote_types(weights.dtype, torch.float32))
+        counted = visibility.query_is_real
+        if self.center == "row":
+            counted = counted & (visibility.num_visible > 1).squeeze(-1)
+        log_sum = wide.sum(-1).clamp(min=SMALLEST_ROW_SUM).log()  # (B, H, T)
+        zero = log_sum.new_zeros(())
+        normalisation, entropy = zero, zero
+        if self.normalisation_term:
+            normalisation = (log_sum.abs() * counted).sum() / self.num_heads
+        if self.entropy_term:
+            row_entropy = log_sum - torch.xlogy(wide, wide).sum(-1) * torch.exp(-log_sum)
+            allowed = self.entropy_c * visibility.num_visible.clamp(min=1).log().squeeze(-1)
+            entropy = ((row_entropy - allowed).relu() * counted).sum() / self.num_heads
+        return Penalty(normalisation, entropy)
+
+
+def check_options(
+    gamma: float, gamma_mode: str, scale: bool, center: str, entropy_c: float
+) -> None:
+    """Raise UserError where an option is outside what it may be."""
+    if not (gamma > 0 and math.isfinite(gamma)):
+        raise UserError(f"`gamma` must be a positive number, but is {gamma}")
+    if gamma_mode not in ("fixed", "learned", "calibrated"):
+        raise UserError(f"`gamma_mode` must be fixed, learned or calibrated, but is {gamma_mode!r}")
+    if gamma_mode != "fixed" and not scale:
+        raise UserError(f"`gamma_mode` {gamma_mode} needs `scale` true: without it gamma is unused")
+    if center not in ("none", "row"):
+        raise UserError(f"`center` must be none or row, but is {center!r}")
+    if not 0 <= entropy_c <= 1:
+        raise UserError(f"`entropy_c` must lie in [0, 1], but is {entropy_c}")

@@ -1,0 +1,26 @@
+"""Range checks that settings share; each names the setting, the rule and the value."""
+
+import math
+from collections.abc import Sequence
+
+from reluformer.errors import UserError
+
+
+def check_positive(name: str, value: float) -> None:
+    if not (value > 0 and math.isfinite(value)):
+        raise UserError(f"`{name}` must be greater than 0, but is {value}")
+
+
+def check_not_negative(name: str, value: float) -> None:
+    if not (value >= 0 and math.isfinite(value)):
+        raise UserError(f"`{name}` must be 0 or greater, but is {value}")
+
+
+def check_share(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise UserError(f"`{name}` must lie in [0, 1), but is {value}")
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise UserError(f"`{name}` must be one of {', '.join(choices)}, but is {value!r}")

@@ -1,0 +1,65 @@
+"""Settings of `reluformer-train`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import MISSING
+
+from reluformer.checks import check_choice, check_not_negative
+from reluformer.config.data import DataConfig
+from reluformer.config.model import ModelConfig
+from reluformer.decoding.options import DecodeOptions
+from reluformer.training.options import FitOptions, LossOptions, OptimOptions
+
+
+@dataclass
+class TrainConfig:
+    """Everything one run is made of; stored as config.yaml in its folder."""
+
+    name: str
+    seed: int
+    run: str
+    device: str
+    threads: int | None
+    data: DataConfig = MISSING
+    model: ModelConfig = MISSING
+    loss: LossOptions = MISSING
+    optim: OptimOptions = MISSING
+    train: FitOptions = MISSING
+    decode: DecodeOptions = MISSING
+    allow: list[str] = MISSING  # modules outside the package whose classes `_target_` may name
+
+    def __post_init__(self) -> None:
+        check_not_negative("seed", self.seed)
+        check_choice("device", self.device, ("auto", "cpu", "cuda"))
+
+
+# What may change when a run is continued: nothing that the numbers so far depend on.
+MAY_CHANGE = (
+    "run",
+    "device",
+    "threads",
+    "train.max_updates",
+    "train.log_interval",
+    "train.statistics_interval",
+    "train.valid_interval",
+    "train.valid_max_tokens",
+    "train.save_interval",
+    "train.keep_checkpoints",
+    "train.patience",
+    "data.text",
+    "data.binary",
+)
+
+
+def changed_settings(before: Any, now: Any, prefix: str = "") -> list[str]:
+    """`key: before -> now` for every setting that differs and must not."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        changes = []
+        for key in sorted(before.keys() | now.keys()):
+            name = f"{prefix}.{key}" if prefix else str(key)
+            changes += changed_settings(before.get(key), now.get(key), name)
+        return changes
+    if before == now or prefix in MAY_CHANGE:
+        return []
+    return [f"{prefix}: {before} -> {now}"]

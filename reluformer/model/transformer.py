@@ -1,0 +1,178 @@
+"""The encoder-decoder: whole sequences in training, one position at a time in decoding."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from reluformer.attention.base import Penalty
+from reluformer.attention.cache import KeyValueCache
+from reluformer.model.embedding import Embedding
+from reluformer.model.layers import DecoderLayer, EncoderLayer
+from reluformer.visibility import Visibility
+
+ENCODER_SELF, DECODER_SELF, CROSS = SITES = (
+    "encoder_self_attention",
+    "decoder_self_attention",
+    "cross_attention",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class EncoderOutput:
+    """The encoded source: `states` [B, S, M] and how many positions of each sentence are real."""
+
+    states: Tensor
+    lengths: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """Decoder states [B, T, M] before the output projection, and the penalties of each layer by site."""
+
+    states: Tensor
+    penalties: Mapping[str, list[Penalty]]
+
+
+class DecoderCache:
+    """What decoding remembers between steps: for each layer its own and the source's keys and values."""
+
+    def __init__(
+        self, sources: list[KeyValueCache], lengths: Int[Tensor, " B"], beam_size: int
+    ) -> None:
+        self.sources = sources
+        self.own = [KeyValueCache() for _ in sources]
+        self.source_lengths = lengths
+        self.beam_size = beam_size
+        self.length = 0
+
+    @property
+    def cross_visibility(self) -> Visibility:
+        """Every beam of a sentence sees the whole source."""
+        num_keys = self.sources[0].length
+        lengths = self.source_lengths
+        return Visibility(self.beam_size, num_keys, key_lengths=lengths, device=lengths.device)
+
+    def select(self, rows: Int[Tensor, " N"], sentences: Int[Tensor, " B"]) -> None:
+        """Reorder beams and drop sentences: keep these rows and these sentences, in this order."""
+        for own in self.own:
+            own.select(rows)
+        if len(sentences) != len(self.source_lengths):
+            for source in self.sources:
+                source.select(sentences)
+            self.source_lengths = self.source_lengths.index_select(0, sentences)
+
+
+class Transformer(nn.Module):
+    """Encoder and decoder stacks with embeddings; `reluformer.config.build` puts one together.
+
+    Source: Vaswani et al. 2017, post-norm or pre-norm. Pre-norm stacks end in a layer norm.
+    """
+
+    def __init__(
+        self,
+        source_embedding: Embedding,
+        target_embedding: Embedding,
+        encoder_layers: list[EncoderLayer],
+        decoder_layers: list[DecoderLayer],
+        output_projection: nn.Linear,
+        pre_norm: bool,
+    ) -> None:
+        super().__init__()
+        d_model = output_projection.in_features
+        self.source_embedding = source_embedding
+        self.target_embedding = target_embedding
+        self.encoder_layers = nn.ModuleList(encoder_layers)
+        self.decoder_layers = nn.ModuleList(decoder_layers)
+        self.encoder_norm = nn.LayerNorm(d_model) if pre_norm else nn.Identity()
+        self.decoder_norm = nn.LayerNorm(d_model) if pre_norm else nn.Identity()
+        self.output_projection = output_projection
+
+    @property
+    def max_positions(self) -> int:
+        """The longest source or target, end-of-sentence included, in pieces."""
+        return len(self.source_embedding.positions)
+
+    @property
+    def target_vocab_size(self) -> int:
+        return self.output_projection.out_features
+
+    def forward(
+        self,
+        src_tokens: Int[Tensor, "B S"],
+        src_lengths: Int[Tensor, " B"],
+        prev_output_tokens: Int[Tensor, "B T"],
+        tgt_lengths: Int[Tensor, " B"],
+        with_penalty: bool = False,
+    ) -> Output:
+        """Decoder states of all target positions, each knowing the ones before it only."""
+        encoded, encoder_penalties = self._encode(src_tokens, src_lengths, with_penalty)
+        num_sources, num_targets = src_tokens.shape[1], prev_output_tokens.shape[1]
+        device = src_tokens.device
+        causal = Visibility(
+            num_targets, num_targets, tgt_lengths, tgt_lengths, causal=True, device=device
+        )
+        cross = Visibility(num_targets, num_sources, src_lengths, tgt_lengths, device=device)
+        penalties: dict[str, list[Penalty]] = {site: [] for site in SITES}
+        penalties[ENCODER_SELF] = encoder_penalties
+        x = self.target_embedding(prev_output_tokens)
+        for layer in self.decoder_layers:
+            x, self_penalty, cross_penalty = layer(x, encoded.states, causal, cross, with_penalty)
+            if self_penalty is not None:
+                penalties[DECODER_SELF].append(self_penalty)
+            if cross_penalty is not None:
+                penalties[CROSS].append(cross_penalty)
+        return Output(self.decoder_norm(x), penalties)
+
+    def encode(
+        self, src_tokens: Int[Tensor, "B S"], src_lengths: Int[Tensor, " B"]
+    ) -> EncoderOutput:
+        return self._encode(src_tokens, src_lengths, with_penalty=False)[0]
+
+    def _encode(
+        self, src_tokens: Tensor, src_lengths: Tensor, with_penalty: bool
+    ) -> tuple[EncoderOutput, list[Penalty]]:
+        num_sources = src_tokens.shape[1]
+        visibility = Visibility(
+            num_sources, num_sources, src_lengths, src_lengths, device=src_tokens.device
+        )
+        penalties = []
+        x = self.source_embedding(src_tokens)
+        for layer in self.encoder_layers:
+            x, penalty = layer(x, visibility, with_penalty)
+            if penalty is not None:
+                penalties.append(penalty)
+        return EncoderOutput(self.encoder_norm(x), src_lengths), penalties
+
+    def start(self, encoded: EncoderOutput, beam_size: int) -> DecoderCache:
+        """An empty cache for `beam_size` rows of each sentence, the source projected once."""
+        sources = []
+        for layer in self.decoder_layers:
+            source = KeyValueCache()
+            source.append(*layer.cross_attention.project_memory(encoded.states))
+            sources.append(source)
+        return DecoderCache(sources, encoded.lengths, beam_size)
+
+    def step(self, tokens: Int[Tensor, " N"], cache: DecoderCache) -> Float[Tensor, "N V"]:
+        """Logits of the token after these, which stand at position `cache.length`; advances the cache."""
+        cross = cache.cross_visibility
+        x = self.target_embedding(tokens[:, None], first=cache.length)
+        for layer, own, source in zip(
+            self.decoder_layers, cache.own, cache.sources, strict=True
+        ):
+            x = layer.step(x, own, source, cross)
+        cache.length += 1
+        return self.logits(self.decoder_norm(x)[:, 0])
+
+    def logits(self, states: Float[Tensor, "*B M"]) -> Float[Tensor, "*B V"]:
+        """Scores over the target vocabulary, in float32."""
+        projection = self.output_projection
+        return functional.linear(states, projection.weight, projection.bias).float()
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable weights; shared ones count once."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+

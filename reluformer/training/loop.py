@@ -1,0 +1,248 @@
+"""Training from where it stands to its end: when to log, validate, save and stop."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from reluformer.analysis.capture import measure_attention
+from reluformer.console import console, progress_bar
+from reluformer.data.batching import BatchStream
+from reluformer.errors import UserError
+from reluformer.training.checkpoint import (
+    Progress,
+    checkpoint_path,
+    load_training_state,
+    numbered_checkpoints,
+    save_checkpoint,
+)
+from reluformer.training.loss import Criterion
+from reluformer.training.metrics import MetricsLog, say
+from reluformer.training.options import FitOptions, LossOptions, OptimOptions
+from reluformer.training.parallel import Processes
+from reluformer.training.schedule import learning_rate, regulariser_weight
+from reluformer.training.signals import StopRequest
+from reluformer.training.update import UpdateResult, run_update
+from reluformer.training.validation import Validation
+
+# Updates in a row without a finite gradient before training gives up.
+MOST_SKIPPED = 10
+
+
+class Training:
+    """One run: what it needs, where it stands, and `fit`."""
+
+    def __init__(
+        self,
+        run: Path,
+        criterion: Criterion,
+        stream: BatchStream,
+        validation: Validation | None,
+        processes: Processes,
+        fit: FitOptions,
+        optim: OptimOptions,
+        loss: LossOptions,
+        seed: int,
+    ) -> None:
+        self.run = run
+        self.criterion = criterion
+        self.model = criterion.model
+        self.stream = stream
+        self.validation = validation
+        self.processes = processes
+        self.options, self.optim, self.loss, self.seed = fit, optim, loss, seed
+        self.optimiser = adam(criterion, optim)
+        self.progress = Progress(stream=stream.state_dict())
+        self.skipped_in_a_row = 0
+
+    def resume(self) -> bool:
+        """Continue from checkpoint_last if there is one."""
+        path = checkpoint_path(self.run, "last")
+        if not path.exists():
+            return False
+        self.progress = load_training_state(path, self.model, self.optimiser)
+        self.stream.load_state_dict(self.progress.stream)
+        return True
+
+    def fit(self) -> str:
+        """Train to the end and say why it ended: `max_updates`, `patience` or `stopped`.
+
+        `stopped` (Ctrl-C, SIGTERM) is not the end: the same command continues. Raises UserError
+        if gradients stay infinite or NaN.
+        """
+        if self.progress.finished == "patience":
+            return "patience"
+        log = MetricsLog(self.run, self.progress.update) if self.processes.is_first else None
+        wrapped = self.processes.wrap(self.criterion)
+        try:
+            with StopRequest() as stop, progress_bar() as bar:
+                task = bar.add_task("training", total=self.options.max_updates)
+                while self.progress.update < self.options.max_updates:
+                    self._update(wrapped, log)
+                    bar.update(task, completed=self.progress.update)
+                    self._validate_and_save(log)
+                    if self.progress.finished:
+                        break
+                    if self.processes.any(stop.wanted):
+                        self._save_last()
+                        return "stopped"
+            self.progress.finished = self.progress.finished or "max_updates"
+            self._save_last()
+            return self.progress.finished
+        finally:
+            if log is not None:
+                log.close()
+
+    def _update(self, wrapped: torch.nn.Module, log: MetricsLog | None) -> None:
+        started = time.perf_counter()
+        update = self.progress.update + 1
+        device = self.processes.device
+        batches = [next(self.stream).to(device) for _ in range(self.options.update_freq)]
+        rate = learning_rate(self.optim, update, self.options.max_updates)
+        weight = regulariser_weight(
+            self.loss.regulariser_weight, self.loss.regulariser_warmup, update
+        )
+        result = run_update(
+            wrapped,
+            self.optimiser,
+            batches,
+            self.processes,
+            seed=self.seed,
+            update=update,
+            learning_rate=rate,
+            regulariser_weight=weight,
+            clip_norm=self.optim.clip_norm,
+            precision=self.options.precision,
+        )
+        self.progress.update = update
+        self.progress.stream = self.stream.state_dict()
+        self._count(result, time.perf_counter() - started)
+        if update % self.options.log_interval == 0:
+            self._log(log, rate, weight)
+        if update % self.options.statistics_interval == 0 and log is not None:
+            log.write("attention", update, measure_attention(self.model, batches[0]))
+
+    def _count(self, result: UpdateResult, seconds: float) -> None:
+        self.progress.target_tokens += result.totals.target_tokens
+        self.progress.training_seconds += seconds
+        sums = {
+            **result.losses,
+            "gradient_norm": result.gradient_norm,
+            "skipped": float(not result.stepped),
+            "updates": 1.0,
+            "tokens": float(result.totals.target_tokens),
+            "seconds": seconds,
+        }
+        window = self.progress.window
+        for name, value in sums.items():
+            window[name] = window.get(name, 0.0) + value
+        self.skipped_in_a_row = 0 if result.stepped else self.skipped_in_a_row + 1
+        if self.skipped_in_a_row >= MOST_SKIPPED:
+            raise UserError(
+                f"the gradient was not finite for {MOST_SKIPPED} updates in a row, the last one "
+                f"{self.progress.update}: lower `optim.learning_rate` or raise "
+                "`optim.warmup_updates`; the checkpoints in "
+                f"{self.run / 'checkpoints'} are from before that"
+            )
+
+    def _log(self, log: MetricsLog | None, rate: float, weight: float) -> None:
+        """Means since the last line; kept in the progress, so that a resumed run loses none."""
+        window = self.progress.window
+        self.progress.window = {}
+        if log is None:
+            return
+        count = window["updates"]
+        values = {
+            "epoch": self.progress.stream["epoch"],
+            "loss": window["total"] / count,
+            "smoothed": window["smoothed"] / count,
+            "nll": window["nll"] / count,
+            "regulariser_normalisation": window["normalisation"] / count,
+            "regulariser_entropy": window["entropy"] / count,
+            "regulariser_weight": weight,
+            "gradient_norm": window["gradient_norm"] / count,
+            "skipped_updates": window["skipped"],
+            "learning_rate": rate,
+            "tokens_per_second": window["tokens"] / window["seconds"],
+            "tokens_per_update": window["tokens"] / count,
+            "memory_mb": memory_in_use(self.processes.device),
+        }
+        log.write("train", self.progress.update, values)
+        shown = ("epoch", "loss", "nll", "gradient_norm", "learning_rate", "tokens_per_second")
+        say(self.progress.update, {name: values[name] for name in shown})
+
+    def _validate_and_save(self, log: MetricsLog | None) -> None:
+        update, options = self.progress.update, self.options
+        at_end = update == options.max_updates
+        validates = self.validation and (update % options.valid_interval == 0 or at_end)
+        if validates:
+            self._validate(log)
+        if validates or update % options.save_interval == 0:
+            self._save_last()
+        if update % options.save_interval == 0 and options.keep_checkpoints:
+            self._on_first(self._save_numbered)
+
+    def _validate(self, log: MetricsLog | None) -> None:
+        """Validate on the first process, then let all agree on whether it was the best so far."""
+        report: dict[str, float] = {}
+        metric = self.options.best_metric
+        if self.processes.is_first and self.validation is not None and log is not None:
+            report = self.validation.run(self.criterion, self.processes.device)
+            log.write("valid", self.progress.update, report)
+            console.print(f"[bold]{self.progress.update:>7}  valid[/bold]  {described(report)}")
+        progress = self.progress
+        value = report.get(metric, 0.0) * (1 if metric == "bleu" else -1)  # higher is better
+        value = float(self.processes.sum(torch.tensor(value, dtype=torch.float64)))
+        if progress.best_metric is None or value > progress.best_metric:
+            progress.best_metric = value
+            progress.best_update = progress.update
+            progress.validations_since_best = 0
+            self._on_first(
+                lambda: save_checkpoint(checkpoint_path(self.run, "best"), self.model, progress)
+            )
+        else:
+            progress.validations_since_best += 1
+        if self.options.patience and progress.validations_since_best >= self.options.patience:
+            progress.finished = "patience"
+
+    def _save_last(self) -> None:
+        path = checkpoint_path(self.run, "last")
+        self._on_first(lambda: save_checkpoint(path, self.model, self.progress, self.optimiser))
+
+    def _save_numbered(self) -> None:
+        path = checkpoint_path(self.run, str(self.progress.update))
+        save_checkpoint(path, self.model, self.progress)
+        for old in numbered_checkpoints(self.run)[: -self.options.keep_checkpoints]:
+            old.unlink()
+
+    def _on_first(self, action: Callable[[], None]) -> None:
+        if self.processes.is_first:
+            action()
+        self.processes.wait()
+
+
+def adam(criterion: Criterion, options: OptimOptions) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019) on every parameter."""
+    return torch.optim.AdamW(
+        criterion.parameters(),
+        lr=options.learning_rate,
+        betas=(options.beta1, options.beta2),
+        eps=options.epsilon,
+        weight_decay=options.weight_decay,
+        fused=True,
+    )
+
+
+def memory_in_use(device: torch.device) -> float:
+    """Peak memory in MB: of the accelerator where there is one, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def described(report: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in report.items())

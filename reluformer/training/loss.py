@@ -1,0 +1,152 @@
+"""What training minimises: label-smoothed cross-entropy plus lambda times the regulariser."""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from reluformer.attention.base import Penalty
+from reluformer.data.batch import Batch
+from reluformer.model.transformer import ENCODER_SELF, Transformer
+
+# Rows of logits held at once: enough for full speed, a few MB at usual vocabularies on a CPU.
+CPU_ROWS, GPU_ROWS = 512, 8192
+
+
+class Totals(NamedTuple):
+    """Real tokens of one whole update, over all its micro-batches and processes."""
+
+    source_tokens: int
+    target_tokens: int
+
+
+class Losses(NamedTuple):
+    """Parts of one micro-batch's loss; summed over an update's micro-batches they are its means.
+
+    `total` is what is minimised; `smoothed` and `nll` are per target token in nats (nll without
+    smoothing); the regulariser's terms come without lambda.
+    """
+
+    total: Float[Tensor, ""]
+    smoothed: Float[Tensor, ""]
+    nll: Float[Tensor, ""]
+    normalisation: Float[Tensor, ""]
+    entropy: Float[Tensor, ""]
+
+
+class Criterion(nn.Module):
+    """The model together with its loss, so that data parallelism wraps both as one module."""
+
+    def __init__(self, model: Transformer, label_smoothing: float) -> None:
+        super().__init__()
+        self.model = model
+        self.label_smoothing = label_smoothing
+
+    def forward(self, batch: Batch, totals: Totals, regulariser_weight: float) -> Losses:
+        """Losses of one micro-batch, each divided by the count over the whole update.
+
+        Dividing by the global count makes accumulation and data parallelism give the gradient
+        that one process would compute on everything at once.
+        """
+        output = self.model(
+            batch.src_tokens,
+            batch.src_lengths,
+            batch.prev_output_tokens,
+            batch.tgt_lengths,
+            with_penalty=regulariser_weight > 0,
+        )
+        positions = torch.arange(batch.target.shape[1], device=batch.target.device)
+        real = positions < batch.tgt_lengths[:, None]
+        smoothed, nll = LinearCrossEntropy.apply(
+            output.states[real],
+            self.model.output_projection.weight,
+            batch.target[real],
+            self.label_smoothing,
+            torch.is_grad_enabled(),
+        )
+        smoothed, nll = smoothed / totals.target_tokens, nll / totals.target_tokens
+        normalisation, entropy = mean_penalty(output.penalties, totals)
+        total = smoothed + regulariser_weight * (normalisation + entropy)
+        return Losses(total, smoothed, nll, normalisation, entropy)
+
+
+def mean_penalty(penalties: dict[str, list[Penalty]], totals: Totals) -> Penalty:
+    """Each term averaged over the update's real rows, then over layers and sites that have one."""
+    terms = []
+    for site, layers in penalties.items():
+        rows = totals.source_tokens if site == ENCODER_SELF else totals.target_tokens
+        terms += [torch.stack(penalty) / rows for penalty in layers]
+    if not terms:
+        zero = torch.zeros(())
+        return Penalty(zero, zero)
+    normalisation, entropy = torch.stack(terms).mean(0)
+    return Penalty(normalisation, entropy)
+
+
+class LinearCrossEntropy(torch.autograd.Function):
+    """Output projection and label-smoothed cross-entropy in one, never holding all logits.
+
+    Of N tokens it gives the summed smoothed loss and the summed nll, in nats. Smoothing is
+    fairseq's: with e = smoothing / (V - 1), loss = (1 - smoothing - e) nll + e sum_v(-ln p_v),
+    so that the true type keeps 1 - smoothing and every other one has e.
+
+    The gradient of the loss by the logits is p - e - (1 - smoothing - e) onehot, so forward
+    computes all gradients while a block of logits is at hand. Only the first output has one.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: Float[Tensor, "N M"],
+        weight: Float[Tensor, "V M"],
+        target: Int[Tensor, " N"],
+        smoothing: float,
+        with_gradient: bool,
+    ) -> tuple[Tensor, Tensor]:
+        vocab_size = weight.shape[0]
+        other = smoothing / (vocab_size - 1)
+        weight = weight.to(states.dtype)
+        loss, nll = states.new_zeros((), dtype=_wide(states)), states.new_zeros((), dtype=_wide(states))
+        state_gradient = torch.empty_like(states) if with_gradient else None
+        weight_gradient = torch.zeros_like(weight, dtype=_wide(states)) if with_gradient else None
+        rows = GPU_ROWS if states.is_cuda else CPU_ROWS
+        for first in range(0, len(states), rows):
+            block, truth = states[first : first + rows], target[first : first + rows, None]
+            logits = (block @ weight.t()).to(_wide(states))
+            true_logit, logit_sum = logits.gather(1, truth), logits.sum(1, keepdim=True)
+            highest = logits.amax(1, keepdim=True)
+            odds = logits.sub_(highest).exp_()  # reuses the logits' memory, as do the lines below
+            odds_sum = odds.sum(1, keepdim=True)
+            log_z = highest + odds_sum.log()
+            nll += (log_z - true_logit).sum()
+            loss += (1 - smoothing - other) * (log_z - true_logit).sum()
+            loss += other * (vocab_size * log_z - logit_sum).sum()
+            if state_gradient is not None and weight_gradient is not None:
+                gradient = odds.div_(odds_sum).sub_(other)
+                gradient.scatter_add_(
+                    1, truth, torch.full_like(true_logit, -(1 - smoothing - other))
+                )
+                gradient = gradient.to(states.dtype)
+                torch.mm(gradient, weight, out=state_gradient[first : first + rows])
+                weight_gradient += gradient.t() @ block
+        if state_gradient is not None:
+            ctx.save_for_backward(state_gradient, weight_gradient)
+        ctx.mark_non_differentiable(nll)
+        return loss, nll
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        state_gradient, weight_gradient = ctx.saved_tensors
+        return (
+            state_gradient * upstream[0].to(state_gradient.dtype),
+            weight_gradient * upstream[0],
+            None,
+            None,
+            None,
+        )
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    """float32, or float64 where the input is."""
+    return torch.promote_types(tensor.dtype, torch.float32)

@@ -1,0 +1,68 @@
+"""What a run reports: metrics.jsonl, TensorBoard and a line for the person watching."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+from reluformer.console import console
+
+
+class MetricsLog:
+    """Appends to metrics.jsonl and tensorboard/; a resumed run first drops what it will repeat."""
+
+    def __init__(self, run: Path, resume_at: int) -> None:
+        self._path = run / "metrics.jsonl"
+        drop_lines_after(self._path, resume_at)
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=resume_at + 1)
+
+    def write(self, kind: str, update: int, values: dict[str, Any]) -> None:
+        """One JSON line, and every number as TensorBoard's <kind>/<name>, by update."""
+        with open(self._path, "a", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps({"kind": kind, "update": update, **values}) + "\n")
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self._board.add_scalar(f"{kind}/{name}", value, update)
+
+    def describe(self, text: str) -> None:
+        """The configuration, where TensorBoard shows text."""
+        self._board.add_text("configuration", f"```yaml\n{text}\n```", 0)
+
+    def close(self) -> None:
+        self._board.close()
+
+
+def drop_lines_after(path: Path, update: int) -> None:
+    """Rewrite a metrics file without later updates and without a half-written last line."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            if json.loads(line)["update"] <= update:
+                kept.append(line + b"\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(b"".join(kept))
+    temporary.replace(path)
+
+
+def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
+    """All lines of one kind, in order."""
+    path = run / "metrics.jsonl"
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [entry for line in lines if line and (entry := json.loads(line))["kind"] == kind]
+
+
+def say(update: int, values: dict[str, float]) -> None:
+    """One line for the person watching."""
+    shown = "  ".join(f"{name} {_short(value)}" for name, value in values.items())
+    console.print(f"[bold]{update:>7}[/bold]  {shown}")
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -1,0 +1,68 @@
+"""Who may read whom in attention, as one immutable value with one meaning."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Visibility:
+    """Which of `num_keys` keys each of `num_queries` queries may read.
+
+    Sequences are padded on the right: of sentence b, the first `key_lengths[b]` keys and the
+    first `query_lengths[b]` queries are real (None: all of them). With `causal`, query t reads
+    keys up to its own position; queries are the last `num_queries` of `num_keys` positions
+    (aligned bottom right), so that one decoding step is the last row of the whole square.
+
+    n, everywhere in this project, is the number of keys visible to one query: padding never
+    counts, and in causal attention it grows along the sentence.
+    """
+
+    num_queries: int
+    num_keys: int
+    key_lengths: Int[Tensor, " B"] | None = None
+    query_lengths: Int[Tensor, " B"] | None = None
+    causal: bool = False
+    device: torch.device | str = "cpu"
+
+    @cached_property
+    def key_is_visible(self) -> Bool[Tensor, "B S"] | None:
+        """Real keys, causality aside; None where every key is real."""
+        if self.key_lengths is None:
+            return None
+        return torch.arange(self.num_keys, device=self.device) < self.key_lengths[:, None]
+
+    @cached_property
+    def query_is_real(self) -> Bool[Tensor, "#B 1 T"]:
+        """Queries that are not padding, with a place for the heads."""
+        queries = torch.arange(self.num_queries, device=self.device)
+        if self.query_lengths is None:
+            return torch.ones_like(queries, dtype=torch.bool)[None, None]
+        return (queries < self.query_lengths[:, None])[:, None]
+
+    @cached_property
+    def num_visible(self) -> Int[Tensor, "#B 1 #T 1"]:
+        """n: the keys visible to each query; 0 for a query that sees none."""
+        if self.causal:
+            first = self.num_keys - self.num_queries + 1
+            n = torch.arange(first, self.num_keys + 1, device=self.device)[None, None, :, None]
+        else:
+            n = torch.full((1, 1, 1, 1), self.num_keys, device=self.device)
+        if self.key_lengths is not None:
+            n = torch.minimum(n, self.key_lengths[:, None, None, None])
+        return n
+
+    @cached_property
+    def dense(self) -> Bool[Tensor, "#B 1 #T S"]:
+        """The whole picture, True where the query may read the key."""
+        keys = torch.arange(self.num_keys, device=self.device)
+        return keys < self.num_visible
+
+    def key_mask(self, like: Tensor) -> Float[Tensor, "B 1 S 1"] | None:
+        """1 for real keys, 0 for padding, to multiply [B, H, S, D] keys with; None without padding."""
+        if self.key_is_visible is None:
+            return None
+        return self.key_is_visible[:, None, :, None].to(like.dtype)
