@@ -11,6 +11,7 @@ keeps nothing in memory. Blocks of tokens are checked when they are first read, 
 file is noticed before any of its tokens are used, and opening stays fast at any size.
 """
 
+import hashlib
 import os
 import struct
 import zlib
@@ -48,7 +49,8 @@ def index_path(path: Path) -> Path:
 class TokenFileWriter:
     """Writes `path`.bin and `path`.idx; both appear only at `close()`, whole and durable.
 
-    Use it as a context manager: leaving it by an exception removes what was written.
+    Use it as a context manager: leaving it by an exception removes what was written. After
+    closing, `sha256` (of the .bin) and `index_crc` identify the content.
     """
 
     def __init__(self, path: Path, vocabulary_size: int) -> None:
@@ -58,11 +60,12 @@ class TokenFileWriter:
         self.num_tokens = 0
         self._block_crcs = array("I")
         self._block_crc = 0
-        self._tokens = _temporary(tokens_path(path)).open("wb")
-        self._tokens.write(TOKENS_HEADER.pack(TOKENS_MAGIC, VERSION, self.dtype.itemsize))
-        self._index = _temporary(index_path(path)).open("wb")
+        self._tokens_hash = hashlib.sha256()
+        self._tokens = temporary(tokens_path(path)).open("wb")
+        self._write_tokens(TOKENS_HEADER.pack(TOKENS_MAGIC, VERSION, self.dtype.itemsize))
+        self._index = temporary(index_path(path)).open("wb")
         self._index.write(bytes(INDEX_HEADER_BYTES))
-        self._index_crc = 0
+        self.index_crc = 0
         self._write_index(np.zeros(1, dtype="<i8"))
 
     def extend(self, tokens: npt.NDArray[np.integer], lengths: npt.NDArray[np.integer]) -> None:
@@ -74,7 +77,7 @@ class TokenFileWriter:
         while len(data):
             room = BLOCK_TOKENS - self.num_tokens % BLOCK_TOKENS
             piece, data = data[:room].tobytes(), data[room:]
-            self._tokens.write(piece)
+            self._write_tokens(piece)
             self._block_crc = zlib.crc32(piece, self._block_crc)
             self.num_tokens += len(piece) // self.dtype.itemsize
             if self.num_tokens % BLOCK_TOKENS == 0:
@@ -91,7 +94,7 @@ class TokenFileWriter:
             self.dtype.itemsize,
             self.num_sequences,
             self.num_tokens,
-            self._index_crc,
+            self.index_crc,
         )
         self._index.seek(0)
         self._index.write(header + struct.pack("<I", zlib.crc32(header)))
@@ -99,7 +102,12 @@ class TokenFileWriter:
             make_durable(file)
             file.close()
         for path in (tokens_path(self.path), index_path(self.path)):
-            _temporary(path).replace(path)
+            temporary(path).replace(path)
+        make_folder_durable(self.path.parent)
+
+    @property
+    def sha256(self) -> str:
+        return self._tokens_hash.hexdigest()
 
     def discard(self) -> None:
         for file in (self._tokens, self._index):
@@ -119,10 +127,14 @@ class TokenFileWriter:
         self._block_crcs.append(self._block_crc)
         self._block_crc = 0
 
+    def _write_tokens(self, data: bytes) -> None:
+        self._tokens.write(data)
+        self._tokens_hash.update(data)
+
     def _write_index(self, values: npt.NDArray[np.generic]) -> None:
         data = values.tobytes()
         self._index.write(data)
-        self._index_crc = zlib.crc32(data, self._index_crc)
+        self.index_crc = zlib.crc32(data, self.index_crc)
 
 
 class TokenFile:
@@ -215,14 +227,32 @@ def open_binary(path: Path) -> BinaryIO:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Put a file in place, whole and durable, or leave what was there."""
+    with temporary(path).open("wb") as file:
+        file.write(data)
+        make_durable(file)
+    temporary(path).replace(path)
+    make_folder_durable(path.parent)
+
+
+def temporary(path: Path) -> Path:
+    """Where a file is written before it is put in its place."""
+    return path.with_name(path.name + ".tmp")
+
+
 def make_durable(file: BinaryIO) -> None:
     """Return only when the operating system has put what was written on the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(path.name + ".tmp")
+def make_folder_durable(folder: Path) -> None:
+    """Return only when renames in the folder are on the disk (where the system can do that)."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(descriptor)
+        os.close(descriptor)
 
 
 def _read_header(path: Path) -> tuple[np.dtype[np.unsignedinteger], int, int, int]:

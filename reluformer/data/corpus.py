@@ -29,14 +29,14 @@ SIDES = ("source", "target")
 class Manifest:
     """What a corpus consists of and how it was made.
 
-    `data` is the configuration it was made with; `vocabularies` maps each side to the `file`,
-    `size` and `sha256` of its model; `splits` maps each split to its counts and, by side, to its
-    text and its files' checksums. `settings` is what decides the content: the same settings give
-    the same corpus, byte for byte.
+    `data` is the configuration it was made with and `inputs` the lines and SHA-256 of each text
+    file, by split and side: together they decide the content, byte for byte. `vocabularies` maps
+    each side to the `file`, `size` and `sha256` of its model; `splits` maps each split to its
+    counts and, by side, to those of its tokens and the checksums of its files.
     """
 
     data: dict[str, Any]
-    settings: dict[str, Any]
+    inputs: dict[str, dict[str, Any]]
     vocabularies: dict[str, dict[str, Any]]
     splits: dict[str, dict[str, Any]]
     written_by: dict[str, str] = field(default_factory=dict)

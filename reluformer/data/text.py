@@ -6,6 +6,7 @@ the LF (files with CRLF line ends) and a byte order mark at the start of a file.
 ends in `.gz` are decompressed on the way.
 """
 
+import codecs
 import gzip
 import hashlib
 import zlib
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NoReturn, cast
 
 import numpy as np
 
@@ -62,13 +63,23 @@ def decode_line(raw: bytes, where: Path | str, number: int) -> str:
 
 
 def scan_text(path: Path) -> TextScan:
-    """Count and fingerprint a file; an unfinished last line counts as a line."""
+    """Count, check and fingerprint a file; an unfinished last line counts as a line.
+
+    Raises UserError as `read_lines` does, in a tenth of the time.
+    """
     digest, lines, last = hashlib.sha256(), 0, b"\n"
+    decoder = codecs.getincrementaldecoder("utf-8")()
     with open_text(path) as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError:
+                _raise_for_damage(path)
             lines += chunk.count(b"\n")
             last = chunk[-1:]
+    if decoder.getstate()[0]:
+        _raise_for_damage(path)
     return TextScan(lines=lines + (last != b"\n"), sha256=digest.hexdigest())
 
 
@@ -120,6 +131,12 @@ def open_text(path: Path) -> Iterator[BinaryIO]:
         raise UserError(f"cannot decompress {path}: {error}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _raise_for_damage(path: Path) -> NoReturn:
+    for _ in read_lines(path):
+        pass
+    raise AssertionError(f"{path} changed while it was read")
 
 
 def _log_lengths(path: Path) -> np.ndarray:

@@ -1,0 +1,194 @@
+"""Aligned text to token files: one split, as a stream, with everything counted."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reluformer.console import console, progress_bar
+from reluformer.data.binary import TokenFileWriter
+from reluformer.data.text import read_lines
+from reluformer.data.vocabulary import UNK, Vocabulary
+
+CHUNK_LINES = 20_000
+CHUNK_CHARACTERS = 4_000_000
+LONGEST_LINE = 100_000  # characters; splitting what is beyond would take seconds and gigabytes
+PERCENTILES = (50, 90, 95, 99)
+
+Tokens = npt.NDArray[np.int32]
+Lengths = npt.NDArray[np.int64]
+Selection = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What pairs are to be like; lengths in tokens, without EOS.
+
+    Those that are not are counted, and dropped (or truncated) if `enforced`, as in training;
+    validation and test sets stay aligned with their text.
+    """
+
+    max_length: int
+    too_long: str = "drop"  # or "truncate"
+    max_ratio: float | None = None
+    enforced: bool = True
+
+
+@dataclass
+class Counts:
+    """Pairs beyond the limits, each under the first that applies, and lines cut."""
+
+    empty: int = 0
+    ratio: int = 0
+    too_long: int = 0
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class Side:
+    """One language of a split: where its text is, and where its tokens go."""
+
+    text: Path
+    vocabulary: Vocabulary
+    output: Path
+
+
+def encode_split(
+    source: Side, target: Side, num_lines: int, limits: Limits, threads: int
+) -> dict[str, Any]:
+    """Write both sides of a split and return what the manifest says about it.
+
+    A line over 100,000 characters is cut there in any case, which is counted and said.
+    """
+    counts = Counts()
+    source_lengths, target_lengths = LengthStatistics(), LengthStatistics()
+    with (
+        TokenFileWriter(source.output, len(source.vocabulary)) as source_writer,
+        TokenFileWriter(target.output, len(target.vocabulary)) as target_writer,
+        progress_bar() as bar,
+    ):
+        task = bar.add_task(source.output.stem, total=num_lines)
+        for source_lines, target_lines in read_chunks(source.text, target.text, counts):
+            source_tokens = source.vocabulary.encode_packed(source_lines, threads)
+            target_tokens = target.vocabulary.encode_packed(target_lines, threads)
+            keep = choose(source_tokens[1], target_tokens[1], limits, counts)
+            for writer, lengths, tokens in (
+                (source_writer, source_lengths, source_tokens),
+                (target_writer, target_lengths, target_tokens),
+            ):
+                kept = select(*tokens, keep, limits)
+                writer.extend(*kept)
+                lengths.add(*kept)
+            bar.advance(task, len(keep))
+    return {
+        "lines": num_lines,
+        "sentences": source_writer.num_sequences,
+        "enforced": limits.enforced,
+        **asdict(counts),
+        "source": source_lengths.summary() | checksums(source_writer),
+        "target": target_lengths.summary() | checksums(target_writer),
+    }
+
+
+def read_chunks(
+    source: Path, target: Path, counts: Counts
+) -> Iterator[tuple[list[str], list[str]]]:
+    """Aligned lines in pieces of bounded size."""
+    lines: tuple[list[str], list[str]] = ([], [])
+    characters = 0
+    for number, pair in enumerate(zip(read_lines(source), read_lines(target), strict=True), 1):
+        for side, line, path in zip(lines, pair, (source, target), strict=True):
+            characters += min(len(line), LONGEST_LINE)
+            side.append(line if len(line) <= LONGEST_LINE else cut(line, path, number, counts))
+        if len(lines[0]) == CHUNK_LINES or characters > CHUNK_CHARACTERS:
+            yield lines
+            lines, characters = ([], []), 0
+    if lines[0]:
+        yield lines
+
+
+def cut(line: str, path: Path, number: int, counts: Counts) -> str:
+    """The start of a line that is too long to be a sentence."""
+    if counts.cut == 0:
+        console.print(
+            f"warning: {path}, line {number} has {len(line):,} characters and is cut after "
+            f"{LONGEST_LINE:,}; further such lines are counted",
+            markup=False,
+        )
+    counts.cut += 1
+    return line[:LONGEST_LINE]
+
+
+def choose(source: Lengths, target: Lengths, limits: Limits, counts: Counts) -> Selection:
+    """Which of the pairs with these lengths are kept; what is beyond the limits is counted."""
+    shorter, longer = np.minimum(source, target), np.maximum(source, target)
+    empty = shorter == 0
+    ratio = ~empty & (longer > (limits.max_ratio or np.inf) * np.maximum(shorter, 1))
+    too_long = ~empty & ~ratio & (longer > limits.max_length)
+    counts.empty += int(empty.sum())
+    counts.ratio += int(ratio.sum())
+    counts.too_long += int(too_long.sum())
+    if not limits.enforced:
+        return np.ones(len(source), dtype=np.bool_)
+    return ~(empty | ratio) if limits.too_long == "truncate" else ~(empty | ratio | too_long)
+
+
+def select(
+    tokens: Tokens, lengths: Lengths, keep: Selection, limits: Limits
+) -> tuple[Tokens, Lengths]:
+    """The kept sequences, end to end, none of them too long if that is enforced."""
+    if not limits.enforced or (keep.all() and lengths.max(initial=0) <= limits.max_length):
+        return tokens, lengths
+    positions = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    wanted = np.repeat(keep, lengths) & (positions < limits.max_length)
+    return tokens[wanted], np.minimum(lengths[keep], limits.max_length)
+
+
+def checksums(writer: TokenFileWriter) -> dict[str, Any]:
+    return {"sha256": writer.sha256, "index_crc32": writer.index_crc}
+
+
+@dataclass
+class LengthStatistics:
+    """Counts tokens and sentence lengths, in memory that depends on the longest length only."""
+
+    sentences_of_length: Lengths = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
+    unknown: int = 0
+
+    def add(self, tokens: Tokens, lengths: Lengths) -> None:
+        self.unknown += int((tokens == UNK).sum())
+        size = max(len(self.sentences_of_length), int(lengths.max(initial=0)) + 1)
+        counted = np.bincount(lengths, minlength=size)
+        counted[: len(self.sentences_of_length)] += self.sentences_of_length
+        self.sentences_of_length = counted
+
+    def summary(self) -> dict[str, Any]:
+        """Tokens in all, unknown ones, empty sentences, and lengths by percentile and power of 2.
+
+        The 95th percentile is the least length that 95 % of the sentences do not exceed;
+        `histogram` maps each power of two to the sentences longer than half of it, up to it.
+        """
+        counted = self.sentences_of_length
+        up_to = np.cumsum(counted)
+        longest = len(counted) - 1
+        powers = [1 << bits for bits in range(longest.bit_length() + 1)]
+        below = [int(up_to[min(power, longest)]) for power in powers]
+        return {
+            "tokens": int(np.arange(len(counted)) @ counted),
+            "unknown": self.unknown,
+            "empty": int(counted[0]),
+            "longest": longest,
+            "percentiles": {
+                str(percent): int(np.searchsorted(up_to, percent / 100 * up_to[-1]))
+                for percent in PERCENTILES
+            },
+            "histogram": {
+                str(power): count - before
+                for power, count, before in zip(
+                    powers, below, [int(counted[0]), *below[:-1]], strict=True
+                )
+            },
+        }
