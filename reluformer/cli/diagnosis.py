@@ -119,6 +119,8 @@ def explain_value(error: OmegaConfBaseException) -> str:
     match = re.fullmatch(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", first)
     if match:
         first = f"must be {KINDS.get(match[2], match[2])}, but is {match[1]!r}"
+    elif "is not a ListConfig" in first:
+        first = "must be a list: [a,b]"
     elif first.endswith("is not Optional"):
         first = "must have a value, but is null"
     return f"`{error.full_key}` {first}" if error.full_key else first
