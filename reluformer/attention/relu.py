@@ -1,7 +1,6 @@
 """ReLUFormer's attention: rectified scores, a variance-reduction factor, a regulariser."""
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -43,9 +42,9 @@ class ReluAttention(Attention):
         head_dim: int,
         *,
         gamma: float,
-        gamma_mode: Literal["fixed", "learned", "calibrated"],
+        gamma_mode: str,
         scale: bool,
-        center: Literal["none", "row"],
+        center: str,
         normalisation_term: bool,
         entropy_term: bool,
         entropy_c: float,

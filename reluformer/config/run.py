@@ -38,6 +38,7 @@ from reluformer.training.calibration import calibrate_gamma
 from reluformer.training.checkpoint import checkpoint_path, load_weights
 from reluformer.training.loop import Training
 from reluformer.training.loss import Criterion
+from reluformer.training.memory import keep_freed_memory
 from reluformer.training.parallel import Processes, join_processes
 from reluformer.training.validation import Validation
 
@@ -86,6 +87,7 @@ def load_run(
 
 def train_run(config: TrainConfig) -> None:
     """Train in the run's folder from where it stands to its end."""
+    keep_freed_memory()
     if config.threads:
         torch.set_num_threads(config.threads)
     processes = join_processes(choose_device(config.device))
@@ -192,7 +194,7 @@ def prepare_folder(folder: Path, config: TrainConfig, corpus: Corpus) -> None:
         ("source", corpus.source_vocabulary),
         ("target", corpus.target_vocabulary),
     ):
-        vocabulary.save(folder / VOCABULARIES[side])
+        (folder / VOCABULARIES[side]).write_bytes(vocabulary.model)
     if not environment.exists():
         environment.write_text(json.dumps(describe_environment(corpus), indent=2) + "\n")
     temporary = folder / ".config.yaml.tmp"
