@@ -108,7 +108,7 @@ class Download:
         # Without a strong validator the rest could belong to another version: start afresh.
         if start and tag and not tag.startswith("W/"):
             headers |= {"Range": f"bytes={start}-", "If-Range": tag}
-        opener = urllib.request.build_opener(_Redirects(self.allow_http))
+        opener = urllib.request.build_opener(Redirections(self.allow_http))
         request = urllib.request.Request(self.url, headers=headers)
         try:
             response = opener.open(request, timeout=self.timeout_seconds)
@@ -163,7 +163,7 @@ class Download:
             raise UserError(f"{wrong}; delete the file to download it again")
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
+class Redirections(urllib.request.HTTPRedirectHandler):
     """Follows redirections, but not to a less safe scheme than was allowed."""
 
     def __init__(self, allow_http: bool) -> None:

@@ -15,12 +15,12 @@ import numpy as np
 import steps
 from archive import extract_members
 from download import Download
-from output import Output, Report
+from output import Output, Report, check_name
 from steps import Fate, Side, Sides
 
 from reluformer.cli.app import command
 from reluformer.console import console
-from reluformer.data.text import read_lines
+from reluformer.data.text import count_lines, read_lines
 from reluformer.errors import UserError
 
 LANGS = ("de", "en")
@@ -54,6 +54,7 @@ class Iwslt14Config:
     overwrite: bool
 
     def __post_init__(self) -> None:
+        check_name("name", self.name)
         if self.workers is not None and self.workers < 1:
             raise UserError(f"`workers` must be at least 1, but is {self.workers}")
 
@@ -96,23 +97,25 @@ def fill(config: Iwslt14Config, archive: Path, staging: Path) -> Report:
     work.mkdir(exist_ok=True)
     members = {name: work / Path(name).name for lang in LANGS for name in member_names(lang)}
     extract_members(archive, members, MAX_UNPACKED_BYTES)
-    counts = fill_train_and_valid(config, work, staging)
-    counts["test"] = fill_test(config, work, staging)
+    counts = fill_train_and_valid(config, archive, work, staging)
+    counts["test"] = fill_test(config, archive, work, staging)
     counts["published"] = compare_with_published(counts)
     return counts
 
 
 def member_names(lang: str) -> list[str]:
-    return [f"de-en/train.tags.de-en.{lang}", *(f"de-en/{test_file(s, lang)}" for s in TEST_SETS)]
+    return [f"de-en/train.tags.de-en.{lang}", *(f"de-en/{xml_name(s, lang)}" for s in TEST_SETS)]
 
 
-def test_file(test_set: str, lang: str) -> str:
+def xml_name(test_set: str, lang: str) -> str:
     return f"IWSLT14.{test_set}.de-en.{lang}.xml"
 
 
-def fill_train_and_valid(config: Iwslt14Config, work: Path, staging: Path) -> Report:
+def fill_train_and_valid(config: Iwslt14Config, archive: Path, work: Path, staging: Path) -> Report:
     for lang in LANGS:
         steps.write_lines(work / f"train.{lang}", training_lines(work / f"train.tags.de-en.{lang}"))
+    lines = [count_lines(work / f"train.{lang}") for lang in LANGS]
+    check_sides(archive, "train.tags.de-en", lines)
     sides, total = tokenised_sides(config, work, "train", raw="train")
     lengths, digests = steps.measure(sides, total)
     fates = steps.judge_lengths(lengths, MAX_LENGTH, MAX_RATIO)
@@ -126,16 +129,27 @@ def fill_train_and_valid(config: Iwslt14Config, work: Path, staging: Path) -> Re
     return counts
 
 
-def fill_test(config: Iwslt14Config, work: Path, staging: Path) -> Report:
-    for lang in LANGS:
-        segments = [seg for s in TEST_SETS for seg in read_segments(work / test_file(s, lang))]
+def fill_test(config: Iwslt14Config, archive: Path, work: Path, staging: Path) -> Report:
+    segments: dict[str, list[str]] = {lang: [] for lang in LANGS}
+    for name in TEST_SETS:
+        talks = [list(read_segments(work / xml_name(name, lang))) for lang in LANGS]
+        check_sides(archive, f"IWSLT14.{name}", [len(lines) for lines in talks])
+        for lang, lines in zip(LANGS, talks, strict=True):
+            segments[lang] += lines
+    for lang, lines in segments.items():
         # The publications tokenise the XML's text with its entities; what a reader sees, and what
         # detokenised scores need, is without them.
-        steps.write_lines(work / f"test.{lang}", (line.replace("’", "'") for line in segments))
-        steps.write_lines(work / f"test.raw.{lang}", map(unescape_xml, segments))
+        steps.write_lines(work / f"test.{lang}", (line.replace("’", "'") for line in lines))
+        steps.write_lines(work / f"test.raw.{lang}", map(unescape_xml, lines))
     sides, total = tokenised_sides(config, work, "test", raw="test.raw")
     lengths, _ = steps.measure(sides, total)
     return steps.write_split(sides, staging, "test", np.ones(total, dtype=bool), lengths)
+
+
+def check_sides(archive: Path, what: str, counts: list[int]) -> None:
+    if counts[0] != counts[1]:
+        found = f"{counts[0]:,} lines of text in de, but {counts[1]:,} in en"
+        raise UserError(f"{archive}: {what} has {found}; the archive is not the published one")
 
 
 def tokenised_sides(config: Iwslt14Config, work: Path, split: str, raw: str) -> tuple[Sides, int]:

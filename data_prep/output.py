@@ -35,9 +35,6 @@ class Output:
     options: Mapping[str, Any]
     sources: Mapping[str, Path]
 
-    def __post_init__(self) -> None:
-        check_name("name", self.name)
-
     @property
     def folder(self) -> Path:
         return Path("data", self.name, "text")

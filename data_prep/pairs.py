@@ -60,7 +60,7 @@ class PairsConfig:
             raise UserError("give either `source` and `target` (two files) or `folder`")
         if self.source_lang == self.target_lang:
             raise UserError(f"`source_lang` and `target_lang` are both {self.source_lang!r}")
-        for setting in ("source_lang", "target_lang"):
+        for setting in ("name", "source_lang", "target_lang"):
             check_name(setting, getattr(self, setting))
         for test in self.extra_tests:
             check_name("extra_tests", test)
