@@ -1,0 +1,169 @@
+"""Settings of `reluformer-score`, and the scores they ask for."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reluformer.checks import check_choice, check_not_negative
+from reluformer.data.forms import Forms, both_forms
+from reluformer.data.text import check_equal_counts, read_lines
+from reluformer.errors import UserError
+from reluformer.evaluation.scores import (
+    Score,
+    TokenisedScore,
+    detokenised_metrics,
+    score_detokenised,
+    score_tokenised_lowercased,
+    tokenised_metrics,
+)
+from reluformer.evaluation.significance import TESTS, Comparison, compare
+
+
+@dataclass
+class ScoreConfig:
+    """What is scored against what."""
+
+    hypothesis: Any  # a file, or a list of files
+    reference: str
+    baseline: str | None
+    hypothesis_tokenised: bool | None
+    reference_tokenised: bool | None
+    lang: str | None
+    lowercase: bool
+    test: str
+    samples: int
+    output: str | None
+
+    def __post_init__(self) -> None:
+        check_choice("test", self.test, tuple(TESTS))
+        check_not_negative("samples", self.samples)
+        names = [self.hypothesis] if isinstance(self.hypothesis, str) else self.hypothesis
+        if not names or not all(isinstance(name, str) for name in names):
+            raise UserError(
+                f"`hypothesis` must be a file or a list of files, but is {self.hypothesis!r}"
+            )
+        self.hypothesis = list(names)
+
+    @property
+    def language(self) -> str:
+        """`lang`, or what the reference's name ends in."""
+        if self.lang is not None:
+            return self.lang
+        suffix = Path(self.reference.removesuffix(".gz")).suffix[1:]
+        if not (suffix.isalpha() and suffix.islower() and 2 <= len(suffix) <= 3):
+            raise UserError(
+                f"`reference` {self.reference} does not end in a language, such as .en: say "
+                "`lang=en`"
+            )
+        return suffix
+
+
+@dataclass(frozen=True)
+class SystemScores:
+    """Both kinds of scores of one system, and how its text was made fit for them."""
+
+    system: str
+    detokenised: Score
+    tokenised_lowercased: TokenisedScore
+    made: str
+
+
+@dataclass(frozen=True)
+class ScoreReport:
+    """All that `reluformer-score` found out; comparisons are against the baseline."""
+
+    reference: str
+    reference_made: str
+    systems: list[SystemScores]
+    baseline: str | None = None
+    detokenised_comparisons: list[Comparison] = field(default_factory=list)
+    tokenised_lowercased_comparisons: list[Comparison] = field(default_factory=list)
+    cautions: list[str] = field(default_factory=list)
+
+
+def score_files(config: ScoreConfig) -> ScoreReport:
+    """Read, bring into both forms, score and compare."""
+    lang = config.language
+    reference_path = Path(config.reference)
+    reference_lines = list(read_lines(reference_path))
+    names = [*config.hypothesis, *([config.baseline] if config.baseline else [])]
+    texts = {}
+    for name in dict.fromkeys(names):
+        lines = list(read_lines(Path(name)))
+        check_equal_counts(Path(name), len(lines), reference_path, len(reference_lines))
+        texts[name] = lines
+    reference = both_forms(reference_lines, lang, config.reference_tokenised)
+    forms = {
+        name: both_forms(lines, lang, config.hypothesis_tokenised) for name, lines in texts.items()
+    }
+    plain, tokens = _comparisons(config, forms, reference)
+    return ScoreReport(
+        reference=config.reference,
+        reference_made=reference.made,
+        systems=[_score(name, form, reference, config) for name, form in forms.items()],
+        baseline=config.baseline,
+        detokenised_comparisons=plain,
+        tokenised_lowercased_comparisons=tokens,
+        cautions=list(_cautions(config, forms, reference)),
+    )
+
+
+def _score(name: str, text: Forms, reference: Forms, config: ScoreConfig) -> SystemScores:
+    return SystemScores(
+        system=name,
+        detokenised=score_detokenised(text.plain, reference.plain, config.lowercase),
+        tokenised_lowercased=score_tokenised_lowercased(text.tokens, reference.tokens),
+        made=text.made,
+    )
+
+
+def _comparisons(
+    config: ScoreConfig, forms: dict[str, Forms], reference: Forms
+) -> tuple[list[Comparison], list[Comparison]]:
+    """Every system against the baseline, on plain text and on tokens."""
+    if config.baseline is None:
+        return [], []
+    others = [name for name in forms if name != config.baseline]
+    if not others:
+        raise UserError(f"`baseline` {config.baseline} is the only system: nothing to compare")
+    plain = compare(
+        {name: forms[name].plain for name in others},
+        forms[config.baseline].plain,
+        reference.plain,
+        detokenised_metrics(config.lowercase),
+        config.test,
+        config.samples,
+    )
+    tokens = compare(
+        {name: forms[name].tokens for name in others},
+        forms[config.baseline].tokens,
+        reference.tokens,
+        tokenised_metrics(),
+        config.test,
+        config.samples,
+    )
+    return plain, tokens
+
+
+def _cautions(config: ScoreConfig, forms: dict[str, Forms], reference: Forms) -> list[str]:
+    """What makes the detokenised scores hard to compare with anyone else's."""
+    found = []
+    if reference.tokenised:
+        found.append(
+            "the reference came in Moses tokens and was detokenised, which does not give the "
+            "original text back: for scores that others can compare, use the untouched text "
+            "(data/<name>/text/test.raw.*)"
+        )
+    lower = not config.lowercase and _is_lower(reference.plain)
+    for name, text in forms.items():
+        if not config.lowercase and _is_lower(text.plain) != lower:
+            found.append(
+                f"{name} is {'not ' if lower else ''}all lower-case, but the reference is"
+                f"{'' if lower else ' not'}: its BLEU and chrF of plain text suffer; "
+                "`lowercase=true` leaves case out"
+            )
+    return found
+
+
+def _is_lower(lines: list[str]) -> bool:
+    return all(line == line.lower() for line in lines)
