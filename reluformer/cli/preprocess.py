@@ -6,8 +6,9 @@ from pathlib import Path
 from reluformer.cli.app import command
 from reluformer.config.data import DataConfig, PreprocessConfig
 from reluformer.console import console
+from reluformer.data.assembly import VocabularyOptions
 from reluformer.data.encoding import Limits
-from reluformer.data.preprocess import VocabularyOptions, find_texts, prepare_corpus
+from reluformer.data.preprocess import find_texts, prepare_corpus
 from reluformer.data.report import corpus_table, losses
 
 

@@ -1,0 +1,195 @@
+"""A corpus in the making: its parts, each put in its place whole and recorded at once."""
+
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from reluformer.console import console
+from reluformer.data.binary import TokenFile, index_path, temporary, tokens_path, write_whole
+from reluformer.data.corpus import MANIFEST, SIDES, Manifest
+from reluformer.data.encoding import Limits, Side, encode_split
+from reluformer.data.vocabulary import Vocabulary, train_vocabulary
+from reluformer.errors import UserError
+
+UNFINISHED = "unfinished.json"
+NEEDED, OPTIONAL = ("train", "valid"), ("test",)
+PLACES = ("text", "binary")  # settings that say where a corpus lies, not what it is
+
+Texts = dict[str, dict[str, Path]]  # split, side -> file
+
+
+@dataclass(frozen=True)
+class VocabularyOptions:
+    """How the vocabularies are learnt; see `train_vocabulary`."""
+
+    size: int
+    joint: bool = True
+    character_coverage: float = 1.0
+    byte_fallback: bool = False
+    normalisation: str = "identity"
+    max_lines: int = 250_000
+    seed: int = 1
+
+    def learn(self, paths: list[Path]) -> tuple[Vocabulary, dict[str, int]]:
+        trained = train_vocabulary(
+            paths,
+            self.size,
+            self.character_coverage,
+            self.byte_fallback,
+            self.normalisation,
+            self.max_lines,
+            self.seed,
+        )
+        return trained.vocabulary, {"lines": trained.lines, "too_long": trained.too_long}
+
+
+class Assembly:
+    """The corpus in the making: its parts, each recorded as soon as it is in place."""
+
+    def __init__(
+        self, folder: Path, data: dict[str, Any], inputs: dict[str, Any], threads: int
+    ) -> None:
+        self.folder = folder
+        self.inputs = inputs
+        self.data = data
+        self.threads = threads
+        self.vocabularies: dict[str, Any] = {}
+        self.splits: dict[str, Any] = {}
+        self._learnt: dict[str, Vocabulary] = {}  # not yet written
+        self._resume()
+
+    def learn_vocabularies(self, texts: Texts, options: VocabularyOptions) -> None:
+        """Learn one vocabulary of both training texts, or one of each; nothing is written yet."""
+        if self.vocabularies:
+            return
+        train = texts["train"]
+        if options.joint:
+            described = self._learn_vocabulary("vocabulary.model", [*train.values()], options)
+            self.vocabularies = dict.fromkeys(SIDES, described)
+        else:
+            self.vocabularies = {
+                side: self._learn_vocabulary(f"vocabulary.{side}.model", [train[side]], options)
+                for side in SIDES
+            }
+
+    def begin(self) -> None:
+        """Take possession of the folder: from here on, what another corpus left is gone."""
+        (self.folder / MANIFEST).unlink(missing_ok=True)
+        self._remove_foreign_files()
+        for file, vocabulary in self._learnt.items():
+            write_whole(self.folder / file, vocabulary.model)
+        self._record()
+
+    def make_split(self, name: str, texts: dict[str, Path], limits: Limits) -> None:
+        """Encode one split, unless that was done before."""
+        if name in self.splits:
+            console.print(f"{name}: already done")
+            return
+        sides = [
+            Side(
+                texts[side],
+                Vocabulary.load(self.folder / self.vocabularies[side]["file"]),
+                self.folder / f"{name}.{side}",
+            )
+            for side in SIDES
+        ]
+        lines = self.inputs[name]["source"]["lines"]
+        described = encode_split(sides[0], sides[1], lines, limits, self.threads)
+        if not described["sentences"]:
+            raise UserError(f"no pair of {sides[0].text} and {sides[1].text} is left to train on")
+        console.print(f"{name}: {described['sentences']:,} of {lines:,} pairs")
+        self.splits[name] = described
+        self._record()
+
+    def finish(self) -> Manifest:
+        """Write the manifest, which makes a corpus of the files."""
+        manifest = Manifest(
+            data=self.data,
+            inputs=self.inputs,
+            vocabularies=self.vocabularies,
+            splits=self.splits,
+            written_by={name: version(name) for name in ("reluformer", "sentencepiece")},
+        )
+        write_whole(self.folder / MANIFEST, manifest.to_json().encode())
+        (self.folder / UNFINISHED).unlink()
+        return manifest
+
+    def _remove_foreign_files(self) -> None:
+        """Remove what an earlier, other corpus or a killed run left under names of ours."""
+        kept = {described["file"] for described in self.vocabularies.values()}
+        names = {"vocabulary.model", *(f"vocabulary.{side}.model" for side in SIDES)}
+        for split in NEEDED + OPTIONAL:
+            for side in SIDES:
+                path = self.folder / f"{split}.{side}"
+                names |= (files := {tokens_path(path).name, index_path(path).name})
+                kept |= files if split in self.splits else set()
+        for name in names:
+            temporary(self.folder / name).unlink(missing_ok=True)
+            if name not in kept:
+                (self.folder / name).unlink(missing_ok=True)
+
+    def _learn_vocabulary(
+        self, file: str, texts: list[Path], options: VocabularyOptions
+    ) -> dict[str, Any]:
+        with console.status(f"learning {file}"):
+            vocabulary, learnt_from = options.learn(texts)
+        console.print(f"{file}: {len(vocabulary):,} symbols from {learnt_from['lines']:,} lines")
+        self._learnt[file] = vocabulary
+        return {
+            "file": file,
+            "size": len(vocabulary),
+            "sha256": vocabulary.digest,
+            "learnt_from": learnt_from,
+        }
+
+    def _record(self) -> None:
+        """Note which parts are in place."""
+        state = {
+            "data": self.data,
+            "inputs": self.inputs,
+            "vocabularies": self.vocabularies,
+            "splits": self.splits,
+        }
+        write_whole(self.folder / UNFINISHED, json.dumps(state).encode())
+
+    def _resume(self) -> None:
+        """Take over the parts of a stopped run that are whole and are parts of this corpus."""
+        try:
+            state = json.loads((self.folder / UNFINISHED).read_bytes())
+            if compare(state["data"], state["inputs"], self.data, self.inputs):
+                return
+            for described in state["vocabularies"].values():
+                if Vocabulary.load(self.folder / described["file"]).digest != described["sha256"]:
+                    return
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
+            return
+        self.vocabularies = state["vocabularies"]
+        self.splits = {
+            name: described
+            for name, described in state["splits"].items()
+            if all(self._is_whole(name, side, described) for side in SIDES)
+        }
+
+    def _is_whole(self, name: str, side: str, described: dict[str, Any]) -> bool:
+        try:
+            tokens = TokenFile(self.folder / f"{name}.{side}")
+            tokens.verify()
+        except UserError:
+            return False
+        return tokens.index_crc == described[side]["index_crc32"]
+
+
+def compare(
+    old_data: dict[str, Any], old_inputs: dict[str, Any], data: dict[str, Any], inputs: Any
+) -> list[str]:
+    """What differs between two corpora, for a reader."""
+    differences = [
+        f"`{key}` is {old_data.get(key)} there and {data.get(key)} here"
+        for key in sorted((old_data.keys() | data.keys()) - set(PLACES))
+        if old_data.get(key) != data.get(key)
+    ]
+    splits = sorted(old_inputs.keys() | inputs.keys())
+    changed = [name for name in splits if old_inputs.get(name) != inputs.get(name)]
+    return differences + [f"the {name} text has changed" for name in changed]
