@@ -19,7 +19,10 @@ Files = dict[str, tuple[Path, Path]]  # split (or "all") -> source and target fi
 Opened = Callable[[str], tuple[Sides, int]]  # split -> its sides and number of pairs
 
 SPLITS = ("train", "valid", "test")
-NOT_IN_THE_TEXT = ("name", "source", "target", "folder", "workers", "overwrite")
+# Settings that don't change what is written. The languages are known from the sources' names, and
+# their direction makes no difference: one folder serves both.
+NOT_IN_THE_TEXT = {"name", "source_lang", "target_lang", "source", "target", "folder"}
+NOT_IN_THE_TEXT |= {"workers", "overwrite"}
 
 
 @dataclass
@@ -56,7 +59,8 @@ class PairsConfig:
     splits: SplitNames = MISSING
 
     def __post_init__(self) -> None:
-        if (self.folder is None) == (self.source is None or self.target is None):
+        two_files = [setting for setting in (self.source, self.target) if setting is not None]
+        if len(two_files) != (2 if self.folder is None else 0):
             raise UserError("give either `source` and `target` (two files) or `folder`")
         if self.source_lang == self.target_lang:
             raise UserError(f"`source_lang` and `target_lang` are both {self.source_lang!r}")

@@ -2,13 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import compress
 from pathlib import Path
 from random import Random
-from typing import TextIO
 
 import numpy as np
 from output import Report
@@ -99,18 +97,12 @@ def pair_digest(source: str, target: str) -> int:
     return int.from_bytes(hashlib.blake2b(joined, digest_size=8).digest(), "little")
 
 
-@contextmanager
-def written_whole(path: Path) -> Iterator[TextIO]:
-    """A text file that appears under its name only when the block ends without an error."""
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file that appears under its name only when it is complete."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8", newline="\n") as file:
-        yield file
-    partial.replace(path)
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    with written_whole(path) as file:
         file.writelines(line + "\n" for line in lines)
+    partial.replace(path)
 
 
 @dataclass(frozen=True)

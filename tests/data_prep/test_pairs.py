@@ -31,13 +31,18 @@ def read_pairs(split: str) -> list[tuple[str, str]]:
     return list(zip(read(TEXT / f"{split}.de"), read(TEXT / f"{split}.en"), strict=True))
 
 
+def replace(given: list[str], options: Iterable[str]) -> list[str]:
+    """The settings given that no option sets anew."""
+    keys = {option.partition("=")[0] for option in options}
+    return [setting for setting in given if setting.partition("=")[0] not in keys]
+
+
 def files(run, de: list[str], en: list[str], *options: str) -> tuple[int, str]:
     """Run the recipe on two files."""
     write("a.de", de)
     write("a.en.gz", en)
-    name = () if any(option.startswith("name=") for option in options) else ("name=mine",)
-    given = ("source=a.de", "target=a.en.gz", *name, *LANGS)
-    return run(pairs.main, *given, "valid_size=5", "test_size=7", *options)
+    given = ["source=a.de", "target=a.en.gz", "name=mine", *LANGS, "valid_size=5", "test_size=7"]
+    return run(pairs.main, *replace(given, options), *options)
 
 
 def numbered(count: int) -> tuple[list[str], list[str]]:
@@ -145,14 +150,14 @@ def folder(run, *options: str) -> tuple[int, str]:
     """Run the recipe on a folder: train, val and two test sets, tokenised and lower-cased."""
     write("c/train.de.gz", ['Ein "Hund" läuft.', "Die Katze & der Hund", "Leer", "Er schläft."])
     write("c/train.en.gz", ['A "dog" runs.', "The cat & the dog", "", "He sleeps."])
-    write("c/val.de", ["Es ist's!", ""])
+    write("c/val.de", ['Das ist "neu"!', ""])
     write("c/val.en", ["It's it!", "Nothing"])
     write("c/test_2016.de", ["Er schläft."])
     write("c/test_2016.en", ["He sleeps."])
     write("c/test_2017.de", ["Noch Ein Satz."])
     write("c/test_2017.en", ["One More Sentence."])
-    given = ("folder=c", "name=mine", *LANGS, "splits.valid=val", "splits.test=test_2016")
-    return run(pairs.main, *given, "moses=true", "lowercase=true", *options)
+    given = ["folder=c", "name=mine", *LANGS, "splits.valid=val", "splits.test=test_2016"]
+    return run(pairs.main, *replace(given, options), "moses=true", "lowercase=true", *options)
 
 
 def test_a_folder_keeps_its_splits(run):
@@ -170,17 +175,21 @@ def test_a_folder_keeps_its_splits(run):
         assert (TEXT / f"{split}.raw.en").exists() == (split != "train")
         if split != "train":
             assert read(TEXT / f"{split}.raw.en") == lines
-    assert read(TEXT / "valid.de") == ["es ist &apos;s !", ""]
+    assert read(TEXT / "valid.de") == ["das ist &quot; neu &quot; !", ""]
     assert "test: 1 pairs, tokens 3 de, 3 en, 1 pairs also in train" in said
-    assert "valid: 2 pairs, tokens 4 de, 5 en, 1 with an empty side" in said
+    assert "valid: 2 pairs, tokens 6 de, 5 en, 1 with an empty side" in said
 
 
-def test_one_side_after_the_other_can_be_source(run):
+def test_the_same_folder_serves_both_directions(run, contents):
     folder(run)
-    de, en = (TEXT / "train.de").read_bytes(), (TEXT / "train.en").read_bytes()
-    swapped = ("source_lang=en", "target_lang=de", "overwrite=true")
-    assert folder(run, *swapped)[0] == 0
-    assert ((TEXT / "train.de").read_bytes(), (TEXT / "train.en").read_bytes()) == (de, en)
+    before = contents(Path("data"))
+    code, said = folder(run, "source_lang=en", "target_lang=de")
+    assert code == 0
+    assert "already prepared" in said
+    folder(run, "name=other", "source_lang=en", "target_lang=de")
+    for file in ("train.de", "train.en", "valid.raw.de", "test.en"):
+        assert (TEXT / file).read_bytes() == Path(f"data/other/text/{file}").read_bytes()
+    assert before.items() <= contents(Path("data")).items()
 
 
 def test_a_second_run_does_nothing_and_a_different_one_is_refused(run, contents):
@@ -238,6 +247,7 @@ def test_unequal_counts_of_the_test_set_are_found_before_any_work(run):
     [
         (["source=a.de"], "either `source` and `target` (two files) or `folder`"),
         (["source=a.de", "target=a.en", "folder=c"], "either `source` and `target`"),
+        (["source=a.de", "folder=c"], "either `source` and `target`"),
         (["source=no.de", "target=a.en"], "`source` names no.de, which is not a file"),
         (["folder=nowhere"], "`folder` names nowhere, which is not a folder"),
         (["folder=c"], "no valid.de or valid.de.gz in c; it holds test_2016.de, test_2017.de,"),
@@ -255,8 +265,7 @@ def test_wrong_settings_are_one_clear_line(run, arguments, said):
     folder(run)
     write("a.de", ["a"])
     write("a.en", ["b"])
-    given = [*LANGS, "name=other"]
-    given = [g for g in given if g.split("=")[0] not in {a.split("=")[0] for a in arguments}]
+    given = replace([*LANGS, "name=other"], arguments)
     code, message = run(pairs.main, *given, *arguments)
     assert code == 2
     assert said in message
