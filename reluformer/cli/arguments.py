@@ -10,8 +10,8 @@ import argparse
 import dataclasses
 import re
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -122,5 +122,6 @@ def is_text(schema: type, key: str) -> bool:
         if not dataclasses.is_dataclass(kind):
             return False
         kind = get_type_hints(kind).get(part)
-        kind = next((option for option in get_args(kind) if option is not NoneType), kind)
+        if get_origin(kind) in (Union, UnionType):
+            kind = next(option for option in get_args(kind) if option is not NoneType)
     return kind is str or kind is Path

@@ -1,15 +1,16 @@
 """What can be set: the groups with their options, and the settings that a choice of them gives."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hydra import initialize_config_dir
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -25,13 +26,18 @@ class Catalogue:
 
     loader: ConfigLoader
     name: str
-    search: tuple[str, ...]  # an override that adds the folder of --config-dir, if it was given
+    folders: tuple[Path, ...]  # our own, and that of --config-dir, if it was given
+
+    def file(self, name: str) -> Path | None:
+        """The yaml file of this name, such as attention/relu; None if there is none."""
+        paths = (folder / f"{name}.yaml" for folder in self.folders)
+        return next((path for path in paths if path.is_file()), None)
 
     def compose(self, overrides: list[str]) -> DictConfig:
         """The configuration, where groups and values that must be given may still be missing."""
         return self.loader.load_configuration(
             config_name=self.name,
-            overrides=[*self.search, *overrides],
+            overrides=["hydra.job.name=any", *overrides],
             run_mode=RunMode.MULTIRUN,
             validate_sweep_overrides=False,
         )
@@ -50,21 +56,24 @@ class Catalogue:
         return sorted(option for option in options if not option.endswith("_schema"))
 
 
-@contextmanager
-def open_catalogue(name: str, added_folder: str | None = None) -> Iterator[Catalogue]:
+def open_catalogue(name: str, added_folder: str | None = None) -> Catalogue:
     """The catalogue of a command; `added_folder` is what --config-dir names."""
-    search = (
-        () if added_folder is None else (f"hydra.searchpath=['{Path(added_folder).resolve()}']",)
-    )
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        yield Catalogue(GlobalHydra.instance().config_loader(), name, search)
+    version.setbase("1.3")
+    folders = [config_dir()]
+    search_path = create_config_search_path(str(config_dir()))
+    if added_folder is not None:
+        folders.append(Path(added_folder).resolve())
+        before_schema = SearchPathQuery(provider="schema")
+        search_path.prepend("command-line", f"file://{folders[1]}", before_schema)
+    return Catalogue(ConfigLoaderImpl(search_path), name, tuple(folders))
 
 
 def choices(config: DictConfig) -> dict[str, str | None]:
     """The option chosen in each group: `attention@model.cross_attention` -> `relu`."""
     chosen = OmegaConf.to_container(config.hydra.runtime.choices)
-    assert isinstance(chosen, dict)
-    return {str(key): value for key, value in chosen.items() if not str(key).startswith("hydra")}
+    assert isinstance(chosen, Mapping)
+    keys = [str(key) for key in reversed(list(chosen))]  # now in the order of the defaults
+    return {key: chosen[key] for key in keys if not key.startswith("hydra/")}
 
 
 def settings(config: DictConfig) -> dict[str, object]:

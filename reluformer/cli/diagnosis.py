@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from hydra.errors import HydraException, OverrideParseException
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
 from reluformer.cli.arguments import Arguments
 from reluformer.cli.catalogue import Catalogue, choices, open_catalogue, parse, settings
@@ -24,79 +25,88 @@ def explain(
         return f"`{error.override}` cannot be read: quote the value, as in key='value'"
     if isinstance(error, MissingMandatoryValue):
         return missing(str(error.full_key), function)
-    if isinstance(error, OmegaConfBaseException):
-        return explain_value(error)
-    with open_catalogue(name, arguments.config_dir) as catalogue:
-        return (
-            explain_overrides(catalogue, arguments)
-            or explain_choice(catalogue, arguments, function)
-            or one_line(error)
-        )
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    if isinstance(cause, ValidationError) or cause is error:
+        return explain_value(cause)
+    catalogue = open_catalogue(name, arguments.config_dir)
+    overrides = [parse(override) for override in arguments.overrides]
+    groups = [override for override in overrides if override.key_or_group in catalogue.groups]
+    values = [override for override in overrides if override not in groups]
+    return (
+        (None if arguments.multirun else explain_sweep(overrides))
+        or explain_option(catalogue, groups)
+        or explain_key(catalogue, groups, values)
+        or explain_choice(catalogue, groups, function)
+        or one_line(error)
+    )
 
 
-def explain_overrides(catalogue: Catalogue, arguments: Arguments) -> str | None:
-    """What is wrong with the first override, groups before values, that cannot be applied."""
-    accepted: list[str] = []
-    config = catalogue.compose(accepted)
-    for override in sorted(arguments.overrides, key=lambda one: not is_group(catalogue, one)):
-        parsed = parse(override)
-        if parsed.is_sweep_override() and not arguments.multirun:
+def explain_sweep(overrides: list[Override]) -> str | None:
+    """Several values for one run."""
+    for override in overrides:
+        if override.is_sweep_override():
             return (
-                f"`{override}` gives several values: add -m to run once for each, write"
+                f"`{override.input_line}` gives several values: add -m to run once for each, write"
                 " key=[a,b] for a list, or quote the value to take it as it is"
             )
-        values = parsed.sweep_string_iterator() if parsed.is_sweep_override() else [None]
-        key = parsed.get_key_element()
-        for value in values:
-            single = override if value is None else f"{key}={value}"
-            try:
-                composed = catalogue.compose([*accepted, single])
-            except HydraException as error:
-                return explain_override(catalogue, config, single, error)
-        accepted.append(single)
-        config = composed
     return None
 
 
-def is_group(catalogue: Catalogue, override: str) -> bool:
-    return parse(override).key_or_group in catalogue.groups
+def explain_option(catalogue: Catalogue, groups: list[Override]) -> str | None:
+    """A misspelt option of a group: the nearest ones, or all."""
+    for override in groups:
+        group = override.key_or_group
+        options = catalogue.groups[group]
+        for option in options_of(override):
+            if option is not None and option not in options:
+                hint = nearest(option, options) or f"; it has {', '.join(options)}"
+                return f"group `{group}` has no option `{option}`{hint}"
+    return None
 
 
-def explain_override(
-    catalogue: Catalogue, config: DictConfig, override: str, error: HydraException
-) -> str:
-    """Why this override does not fit onto this configuration."""
-    parsed = parse(override)
-    key = parsed.get_key_element().lstrip("+~")
-    chosen, known = choices(config), settings(config)
-    group, option = parsed.key_or_group, parsed.value()
+def options_of(override: Override) -> list[str | None]:
+    """The options that one override names; several in a sweep."""
+    if override.is_sweep_override():
+        return list(override.sweep_string_iterator())
+    value = override.value()
+    return [None if value is None else str(value)]
+
+
+def explain_key(catalogue: Catalogue, groups: list[Override], values: list[Override]) -> str | None:
+    """A misspelt key, of a setting or of the place where a group is used."""
     command = program(catalogue.name)
-    if group in catalogue.groups:
-        if key in chosen and option not in catalogue.groups[group]:
-            return unknown_option(group, str(option), catalogue.groups[group])
+    chosen = choices(catalogue.compose([]))
+    for key in map(key_of, groups):
         if key not in chosen:
             return f"{command} has no group `{key}`{nearest_key(key, list(chosen))}"
-    elif not any(one == key or one.startswith(f"{key}.") for one in known):
-        return f"{command} has no setting `{key}`{nearest_key(key, [*chosen, *known])}"
-    cause = error.__cause__
-    return explain_value(cause) if isinstance(cause, OmegaConfBaseException) else one_line(error)
+    known = settings(compose_chosen(catalogue, groups))
+    for key in map(key_of, values):
+        if not any(one == key or one.startswith(f"{key}.") for one in known):
+            return f"{command} has no setting `{key}`{nearest_key(key, [*chosen, *known])}"
+    return None
 
 
 def explain_choice(
-    catalogue: Catalogue, arguments: Arguments, function: Callable[[Any], None]
+    catalogue: Catalogue, groups: list[Override], function: Callable[[Any], None]
 ) -> str | None:
     """A group in which something must be chosen and was not."""
-    for key, option in choices(catalogue.compose(arguments.overrides)).items():
+    for key, option in choices(compose_chosen(catalogue, groups)).items():
         if option == "???":
             options = ", ".join(catalogue.groups.get(key.partition("@")[0], []))
             return f"{missing(key, function)}; one of {options}"
     return None
 
 
-def unknown_option(group: str, option: str, options: list[str]) -> str:
-    """A misspelt option: the nearest ones, or all."""
-    hint = nearest(option, options) or f"; it has {', '.join(options)}"
-    return f"group `{group}` has no option `{option}`{hint}"
+def compose_chosen(catalogue: Catalogue, groups: list[Override]) -> DictConfig:
+    """The configuration with these groups; of a sweep, the first option."""
+    return catalogue.compose(
+        [f"{key_of(group)}={options_of(group)[0] or 'null'}" for group in groups]
+    )
+
+
+def key_of(override: Override) -> str:
+    """The key with its package but without a sign: attention@model.cross_attention."""
+    return override.get_key_element().lstrip("+~")
 
 
 def nearest_key(key: str, known: list[str]) -> str:

@@ -9,7 +9,6 @@ from reluformer.cli.arguments import Arguments
 from reluformer.cli.catalogue import Catalogue, choices, open_catalogue, settings
 from reluformer.cli.examples import description_and_examples, program
 from reluformer.cli.meanings import headline, meanings
-from reluformer.config.paths import config_dir
 
 COLUMN = 34  # where explanations start
 
@@ -34,17 +33,17 @@ def help_text(
     """What the command does, its groups and settings as chosen, examples and exit codes."""
     description, examples = description_and_examples(function)
     usage = f"Usage: {program(name)} [group=option ...] [key=value ...]"
-    with open_catalogue(name, arguments.config_dir) as catalogue:
-        config = catalogue.compose(arguments.overrides)
-        explained = meanings(catalogue, schema, arguments.overrides)
-        sections = [
-            description,
-            usage,
-            indented("Examples:", examples.split("\n")),
-            indented("Groups (group=option; * is in use):", groups(catalogue, config)),
-            indented("Settings (key=value):", lines_of_settings(config, explained)),
-            CLOSING,
-        ]
+    catalogue = open_catalogue(name, arguments.config_dir)
+    config = catalogue.compose(arguments.overrides)
+    explained = meanings(catalogue, schema, arguments.overrides)
+    sections = [
+        description,
+        usage,
+        indented("Examples:", examples.split("\n")),
+        indented("Groups (group=option; * is in use):", groups(catalogue, config)),
+        indented("Settings (key=value):", lines_of_settings(config, explained)),
+        CLOSING,
+    ]
     return "\n\n".join(section for section in sections if section)
 
 
@@ -66,7 +65,7 @@ def groups(catalogue: Catalogue, config: DictConfig) -> Iterator[str]:
         used = {choices(config)[key] for key in keys}
         for option in catalogue.groups[group]:
             mark = "* " if option in used else "  "
-            yield entry(mark + option, headline(config_dir() / group / f"{option}.yaml"))
+            yield entry(mark + option, headline(catalogue.file(f"{group}/{option}")))
 
 
 def lines_of_settings(config: DictConfig, explained: dict[str, str]) -> Iterator[str]:

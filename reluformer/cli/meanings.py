@@ -10,7 +10,6 @@ from typing import get_type_hints
 from hydra.types import RunMode
 
 from reluformer.cli.catalogue import Catalogue
-from reluformer.config.paths import config_dir
 
 FIELD = re.compile(r" {4}(\w+):.*?  # (.*)")
 YAML_KEY = re.compile(r"(?P<indent> *)(?P<key>\w+):(?:.*?\s#\s*(?P<comment>.*))?")
@@ -19,12 +18,10 @@ YAML_KEY = re.compile(r"(?P<indent> *)(?P<key>\w+):(?:.*?\s#\s*(?P<comment>.*))?
 def meanings(catalogue: Catalogue, schema: type, overrides: list[str]) -> dict[str, str]:
     """Full setting name -> its comment; a dataclass's comment goes before a yaml's."""
     found: dict[str, str] = {}
-    defaults = catalogue.loader.compute_defaults_list(
-        catalogue.name, [*catalogue.search, *overrides], RunMode.MULTIRUN
-    )
+    defaults = catalogue.loader.compute_defaults_list(catalogue.name, overrides, RunMode.MULTIRUN)
     for default in defaults.defaults:
-        path = config_dir() / f"{default.config_path}.yaml"
-        if path.is_file():
+        path = catalogue.file(str(default.config_path))
+        if path is not None:
             package = f"{default.package}." if default.package else ""
             found.update((package + key, comment) for key, comment in yaml_comments(path))
     found.update(field_comments(schema))
@@ -55,9 +52,9 @@ def yaml_comments(path: Path) -> Iterator[tuple[str, str]]:
             yield ".".join(key for _, key in above), match["comment"].strip()
 
 
-def headline(path: Path) -> str:
+def headline(path: Path | None) -> str:
     """The first comment of a yaml file, which says what the option is; empty if there is none."""
-    if not path.is_file():
+    if path is None:
         return ""
     lines = path.read_text(encoding="utf-8").split("\n")
     comments = [line[1:].strip() for line in lines if line.startswith("#")]
