@@ -22,6 +22,8 @@ TENSOR_MODULES = [
 ]
 install_import_hook(TENSOR_MODULES, "shape_checks.check")
 
+pytest_plugins = ["reversal"]  # fixtures with a small corpus, from tests/support
+
 torch.set_num_threads(1)
 # Memory that is handed out uninitialised starts as NaN, so that reading it is noticed.
 torch.use_deterministic_algorithms(True, warn_only=True)

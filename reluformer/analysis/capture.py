@@ -5,13 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from reluformer.analysis.statistics import attention_statistics, mean_by_name
 from reluformer.attention.base import Attention
 from reluformer.data.batch import Batch
 from reluformer.model.transformer import CROSS, DECODER_SELF, ENCODER_SELF, Transformer
-from reluformer.visibility import Visibility
 
 
 def attention_modules(model: Transformer) -> dict[tuple[str, int], Attention]:
@@ -31,7 +29,7 @@ def captured_statistics(model: Transformer) -> Iterator[dict[tuple[str, int], di
     found: dict[tuple[str, int], dict[str, float]] = {}
 
     def hook_for(place: tuple[str, int]) -> Any:
-        def hook(mechanism: Attention, inputs: tuple[Tensor, Tensor, Tensor, Visibility]) -> None:
+        def hook(mechanism: Attention, inputs: tuple[Any, ...]) -> None:
             q, k, _, visibility = inputs[:4]
             found[place] = attention_statistics(mechanism, q, k, visibility)
 

@@ -28,7 +28,7 @@ class Traits:
 
 
 class Penalty(NamedTuple):
-    """What a mechanism adds to the loss: two terms, each summed over real rows, averaged over heads."""
+    """A mechanism's addition to the loss: two terms, summed over real rows, averaged over heads."""
 
     normalisation: Float[Tensor, ""]
     entropy: Float[Tensor, ""]

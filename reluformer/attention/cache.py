@@ -50,5 +50,3 @@ class KeyValueCache:
         grown = buffer.new_empty(rows, heads, max(2 * capacity, self.length + added, 16), size)
         grown[:, :, : self.length] = buffer[:, :, : self.length]
         return grown
-
-

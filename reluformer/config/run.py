@@ -1,10 +1,10 @@
 """A run folder: making one by training, and reading one back.
 
-    config.yaml       all settings, resolved
-    environment.json  versions, git commit, digest of the corpus
-    vocabulary*       copies, so that the run translates without its corpus
-    metrics.jsonl, tensorboard/, checkpoints/
-    summary.json      how training ended
+config.yaml       all settings, resolved
+environment.json  versions, git commit, digest of the corpus
+vocabulary*       copies, so that the run translates without its corpus
+metrics.jsonl, tensorboard/, checkpoints/
+summary.json      how training ended
 """
 
 import json
@@ -76,7 +76,9 @@ def load_run(
         model_config = ModelConfig(**config["model"])
         data = DataConfig(**config["data"])
     except (KeyError, TypeError) as error:
-        raise UserError(f"{folder / 'config.yaml'}: not a training configuration: {error}") from None
+        raise UserError(
+            f"{folder / 'config.yaml'}: not a training configuration: {error}"
+        ) from None
     source = Vocabulary.load(folder / VOCABULARIES["source"])
     target = Vocabulary.load(folder / VOCABULARIES["target"])
     model = build_model(model_config, len(source), len(target), data.joint_vocabulary, allow)
@@ -163,9 +165,7 @@ def _calibrate(
     model: Transformer, config: TrainConfig, corpus: Corpus, processes: Processes
 ) -> None:
     split, options = corpus.split("train"), config.train
-    plan = plan_batches(
-        split.source_lengths, split.target_lengths, options.max_tokens, config.seed
-    )
+    plan = plan_batches(split.source_lengths, split.target_lengths, options.max_tokens, config.seed)
     batches = [
         collate(split, ids).to(processes.device) for ids in plan[: options.calibration_batches]
     ]
@@ -246,7 +246,9 @@ class locked:  # noqa: N801 - used as a verb
                 holder = self._holder.read_text(encoding="utf-8").strip()
             except OSError:
                 holder = "another process"
-            raise UserError(f"{self._folder} is in use by {holder}: wait for it or stop it") from None
+            raise UserError(
+                f"{self._folder} is in use by {holder}: wait for it or stop it"
+            ) from None
         self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", "utf-8")
 
     def __exit__(self, *_: object) -> None:

@@ -159,9 +159,7 @@ class Transformer(nn.Module):
         """Logits of the token after these, which stand at position `cache.length`; advances the cache."""
         cross = cache.cross_visibility
         x = self.target_embedding(tokens[:, None], first=cache.length)
-        for layer, own, source in zip(
-            self.decoder_layers, cache.own, cache.sources, strict=True
-        ):
+        for layer, own, source in zip(self.decoder_layers, cache.own, cache.sources, strict=True):
             x = layer.step(x, own, source, cross)
         cache.length += 1
         return self.logits(self.decoder_norm(x)[:, 0])
@@ -175,4 +173,3 @@ class Transformer(nn.Module):
 def count_parameters(model: nn.Module) -> int:
     """Trainable weights; shared ones count once."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-

@@ -66,9 +66,7 @@ def _setter(
     logs: dict[ReluAttention, list[float]],
 ) -> Any:
     tokens, lengths = (
-        (batch.src_tokens, batch.src_lengths)
-        if from_source
-        else (batch.target, batch.tgt_lengths)
+        (batch.src_tokens, batch.src_lengths) if from_source else (batch.target, batch.tgt_lengths)
     )
     real = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
 

@@ -102,9 +102,7 @@ def load_weights(path: Path, model: nn.Module) -> Progress:
         return _progress(file.metadata())
 
 
-def load_training_state(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer
-) -> Progress:
+def load_training_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
     """Put back weights and Adam's moments, bit for bit."""
     progress = load_weights(path, model)
     with _open(path) as file:

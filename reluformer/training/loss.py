@@ -107,7 +107,10 @@ class LinearCrossEntropy(torch.autograd.Function):
         vocab_size = weight.shape[0]
         other = smoothing / (vocab_size - 1)
         weight = weight.to(states.dtype)
-        loss, nll = states.new_zeros((), dtype=_wide(states)), states.new_zeros((), dtype=_wide(states))
+        loss, nll = (
+            states.new_zeros((), dtype=_wide(states)),
+            states.new_zeros((), dtype=_wide(states)),
+        )
         state_gradient = torch.empty_like(states) if with_gradient else None
         weight_gradient = torch.zeros_like(weight, dtype=_wide(states)) if with_gradient else None
         rows = GPU_ROWS if states.is_cuda else CPU_ROWS

@@ -4,24 +4,11 @@ import math
 
 import pytest
 import torch
+from small_models import OPTIONS, relu_attention
 
 from reluformer.attention.relu import SMALLEST_ROW_SUM, ReluAttention
 from reluformer.errors import UserError
 from reluformer.visibility import Visibility
-
-OPTIONS = {
-    "gamma": 1.0,
-    "gamma_mode": "fixed",
-    "scale": True,
-    "center": "none",
-    "normalisation_term": True,
-    "entropy_term": True,
-    "entropy_c": 0.7,
-}
-
-
-def relu_attention(num_heads: int = 1, head_dim: int = 4, **changes: object) -> ReluAttention:
-    return ReluAttention(num_heads, head_dim, **{**OPTIONS, **changes})
 
 
 def tensor(rows: list[list[float]]) -> torch.Tensor:

@@ -1,0 +1,48 @@
+"""Statistics of attention on weights that can be counted by hand."""
+
+import math
+
+import pytest
+import torch
+from small_models import model_config, relu_attention
+
+from reluformer.analysis.capture import attention_modules, measure_attention
+from reluformer.analysis.statistics import attention_statistics, mean_by_name
+from reluformer.config.build import build_model
+from reluformer.data.batch import collate
+from reluformer.data.corpus import Corpus
+from reluformer.visibility import Visibility
+
+
+def test_counted_by_hand() -> None:
+    """D = 1, so scores are products: rows (2, 0, 2), (-1, ...) dead, and a padded row ignored."""
+    q = torch.tensor([1.0, -1.0, 5.0]).view(1, 1, 3, 1)
+    k = torch.tensor([2.0, 0.0, 2.0]).view(1, 1, 3, 1)
+    visibility = Visibility(3, 3, query_lengths=torch.tensor([2]))
+    found = attention_statistics(relu_attention(head_dim=1), q, k, visibility)
+    assert found["entropy"] == pytest.approx(math.log(2))
+    assert found["sparsity"] == pytest.approx(4 / 6)
+    assert found["dead_rows"] == pytest.approx(1 / 2)
+    assert found["row_sum"] == pytest.approx(4 / math.sqrt(1.5) / 2)
+    scores = torch.tensor([2.0, 0.0, 2.0, -2.0, 0.0, -2.0])
+    assert found["score_deviation"] == pytest.approx(float(scores.std()))
+
+
+def test_mean_ignores_what_a_layer_cannot_say() -> None:
+    nan = float("nan")
+    assert mean_by_name([{"a": 1.0, "b": nan}, {"a": 3.0, "b": 4.0}]) == {"a": 2.0, "b": 4.0}
+
+
+def test_measuring_changes_nothing_and_covers_every_site(reversal: Corpus) -> None:
+    size = len(reversal.source_vocabulary)
+    model = build_model(model_config("relu_centered"), size, size, True).train()
+    batch = collate(reversal.split("train"), torch.arange(20).numpy())
+    state = torch.random.get_rng_state()
+    report = measure_attention(model, batch)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert model.training
+    assert len(attention_modules(model)) == 6
+    assert {name.split("/")[0] for name in report} == {
+        "encoder_self_attention", "decoder_self_attention", "cross_attention",
+    }  # fmt: skip
+    assert 0.3 < report["encoder_self_attention/sparsity"] < 0.7

@@ -1,0 +1,58 @@
+"""A small corpus to train on: lines of letters, to be spelt backwards."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from small_models import model_config
+
+from reluformer.config.build import build_model
+from reluformer.data.corpus import Corpus
+from reluformer.data.encoding import Limits
+from reluformer.data.preprocess import VocabularyOptions, find_texts, prepare_corpus
+from reluformer.training.loss import Criterion
+
+DATA = {
+    "name": "reversal",
+    "source_lang": "aa",
+    "target_lang": "bb",
+    "text": "",
+    "binary": "",
+    "vocab_size": 20,
+}
+
+
+def write_reversal_text(folder: Path, sizes: dict[str, int]) -> None:
+    """Lines of 3 to 7 of eight letters; the target is the same letters backwards."""
+    chosen = random.Random(5)
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, size in sizes.items():
+        lines = [chosen.choices("abcdefgh", k=chosen.randint(3, 7)) for _ in range(size)]
+        for suffix, step in (("aa", 1), ("bb", -1)):
+            text = "".join(" ".join(line[::step]) + "\n" for line in lines)
+            (folder / f"{split}.{suffix}").write_text(text, encoding="utf-8", newline="\n")
+
+
+@pytest.fixture(scope="session")
+def reversal_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the binary corpus: 600 training pairs, 40 for validation and test."""
+    folder = tmp_path_factory.mktemp("reversal")
+    write_reversal_text(folder / "text", {"train": 600, "valid": 40, "test": 40})
+    options = VocabularyOptions(20, True, 1.0, False, "identity", 10_000, 1)
+    texts = find_texts(folder / "text", "aa", "bb")
+    limits = Limits(256, "drop", None)
+    prepare_corpus(texts, folder / "binary", DATA, options, limits, threads=1)
+    return folder / "binary"
+
+
+@pytest.fixture(scope="session")
+def reversal(reversal_folder: Path) -> Corpus:
+    return Corpus.open(reversal_folder)
+
+
+def make_criterion(corpus: Corpus, dropout: float) -> Criterion:
+    torch.manual_seed(0)
+    size = len(corpus.source_vocabulary)
+    config = model_config("relu_centered", dropout=dropout)
+    return Criterion(build_model(config, size, size, True), label_smoothing=0.1)

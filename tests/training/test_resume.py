@@ -1,0 +1,134 @@
+"""A continued run equals the uninterrupted one, bit for bit; so do its logs."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from reversal import make_criterion
+
+from reluformer.data.batching import BatchStream
+from reluformer.data.corpus import Corpus
+from reluformer.decoding.options import DecodeOptions
+from reluformer.errors import UserError
+from reluformer.training.checkpoint import checkpoint_path, load_weights
+from reluformer.training.loop import Training
+from reluformer.training.metrics import MetricsLog, drop_lines_after
+from reluformer.training.options import FitOptions, LossOptions, OptimOptions
+from reluformer.training.parallel import Processes
+from reluformer.training.validation import Validation
+
+TIMING = ("tokens_per_second", "memory_mb")
+
+
+def make_training(run: Path, corpus: Corpus, max_updates: int, **changes: object) -> Training:
+    values = {
+        "max_updates": max_updates,
+        "max_tokens": 256,
+        "update_freq": 2,
+        "precision": "fp32",
+        "log_interval": 3,
+        "statistics_interval": 4,
+        "valid_interval": 5,
+        "valid_max_tokens": 512,
+        "valid_sentences": 10,
+        "best_metric": "loss",
+        "patience": 0,
+        "save_interval": 4,
+        "keep_checkpoints": 2,
+        "calibration_batches": 1,
+        "calibration_ratio": 1.0,
+        **changes,
+    }
+    fit = FitOptions(**values)
+    validation = Validation(
+        corpus.split("valid"),
+        corpus.target_vocabulary,
+        max_tokens=fit.valid_max_tokens,
+        sentences=fit.valid_sentences,
+        tokenised=True,
+        decode=DecodeOptions(beam_size=1),
+        precision="fp32",
+    )
+    return Training(
+        run,
+        make_criterion(corpus, dropout=0.3),
+        BatchStream(corpus.split("train"), fit.max_tokens, seed=1),
+        validation,
+        Processes(),
+        fit,
+        OptimOptions(0.01, "inverse_sqrt", 4, 0.0, 0.9, 0.98, 1e-8, 0.01, 1.0),
+        LossOptions(0.1, 0.1, 10),
+        seed=1,
+    )
+
+
+def metrics(run: Path) -> list[dict]:
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").split("\n")
+    entries = [json.loads(line) for line in lines if line]
+    return [{k: v for k, v in entry.items() if k not in TIMING} for entry in entries]
+
+
+@pytest.mark.parametrize("stops", [(1,), (4, 5, 7), (11,)])
+def test_stopping_and_continuing_changes_no_bit(
+    stops: tuple[int, ...], tmp_path: Path, reversal: Corpus
+) -> None:
+    """At update 1, around a save and a validation, inside an epoch and across its end."""
+    straight = make_training(tmp_path / "straight", reversal, 12)
+    straight.fit()
+    assert straight.progress.stream["epoch"] > 0
+    for stop in (*stops, 12):
+        training = make_training(tmp_path / "stopped", reversal, stop)
+        training.resume()
+        # A stop is not an end: what runs at the end of training must not run at a stop.
+        training.options.max_updates = 12
+        while training.progress.update < stop:
+            log = MetricsLog(training.run, training.progress.update)
+            training._update(training.criterion, log)
+            training._validate_and_save(log)
+            log.close()
+        training._save_last()
+    for ours, theirs in zip(training.model.parameters(), straight.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+        for key, value in straight.optimiser.state[theirs].items():
+            torch.testing.assert_close(training.optimiser.state[ours][key], value, rtol=0, atol=0)
+    assert metrics(tmp_path / "stopped") == metrics(tmp_path / "straight")
+
+
+def test_half_written_and_later_lines_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = ['{"kind": "train", "update": 1}', '{"kind": "train", "update": 3}', '{"kind": "tr']
+    path.write_text("\n".join(lines), encoding="utf-8")
+    drop_lines_after(path, 2)
+    assert path.read_text(encoding="utf-8") == lines[0] + "\n"
+
+
+def test_early_stopping_and_best_checkpoint(tmp_path: Path, reversal: Corpus) -> None:
+    """A rate of 1 destroys the model: the first validation stays the best, patience ends training."""
+    training = make_training(tmp_path, reversal, 40, patience=2, valid_interval=2)
+    training.optim.learning_rate = 1.0
+    assert training.fit() == "patience"
+    valid = [entry for entry in metrics(tmp_path) if entry["kind"] == "valid"]
+    best = min(valid, key=lambda entry: entry["loss"])
+    assert training.progress.best_update == best["update"]
+    assert valid[-1]["update"] == valid[valid.index(best) + 2]["update"]
+    progress = load_weights(checkpoint_path(tmp_path, "best"), training.model)
+    assert progress.update == best["update"]
+    again = make_training(tmp_path, reversal, 40, patience=2, valid_interval=2)
+    again.resume()
+    assert again.fit() == "patience"  # finished: nothing is trained any more
+
+
+def test_a_run_that_diverges_ends_with_advice(tmp_path: Path, reversal: Corpus) -> None:
+    training = make_training(tmp_path, reversal, 40)
+    with torch.no_grad():
+        training.model.encoder_layers[0].ffn.keys.weight.fill_(torch.nan)
+    with pytest.raises(UserError, match="not finite for 10 updates in a row.*lower"):
+        training.fit()
+
+
+def test_other_data_or_batches_are_not_continued(tmp_path: Path, reversal: Corpus) -> None:
+    training = make_training(tmp_path, reversal, 1)
+    training.fit()
+    with pytest.raises(UserError, match="`max_tokens` was 256 and is 128"):
+        make_training(tmp_path, reversal, 2, max_tokens=128).resume()
