@@ -62,7 +62,7 @@ class Visibility:
         return keys < self.num_visible
 
     def key_mask(self, like: Tensor) -> Float[Tensor, "B 1 S 1"] | None:
-        """1 for real keys, 0 for padding, to multiply [B, H, S, D] keys with; None without padding."""
+        """1 for real keys, 0 for padding, to multiply [B, H, S, D] with; None without padding."""
         if self.key_is_visible is None:
             return None
         return self.key_is_visible[:, None, :, None].to(like.dtype)

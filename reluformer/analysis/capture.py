@@ -15,11 +15,11 @@ from reluformer.model.transformer import CROSS, DECODER_SELF, ENCODER_SELF, Tran
 def attention_modules(model: Transformer) -> dict[tuple[str, int], Attention]:
     """Every mechanism in the model by (site, layer from 0)."""
     modules: dict[tuple[str, int], Attention] = {}
-    for i, layer in enumerate(model.encoder_layers):
+    for i, layer in enumerate(model.encoder_stack):
         modules[ENCODER_SELF, i] = layer.self_attention.mechanism
-    for i, layer in enumerate(model.decoder_layers):
-        modules[DECODER_SELF, i] = layer.self_attention.mechanism
-        modules[CROSS, i] = layer.cross_attention.mechanism
+    for i, decoder_layer in enumerate(model.decoder_stack):
+        modules[DECODER_SELF, i] = decoder_layer.self_attention.mechanism
+        modules[CROSS, i] = decoder_layer.cross_attention.mechanism
     return modules
 
 

@@ -81,7 +81,7 @@ class DecoderLayer(nn.Module):
         cross: Visibility,
         with_penalty: bool = False,
     ) -> tuple[Float[Tensor, "B T M"], Penalty | None, Penalty | None]:
-        """All target positions at once; the penalties are self-attention's and cross-attention's."""
+        """All target positions at once; penalties of self-attention, then of cross-attention."""
         entered = self.self_attention_residual.enter(x)
         update, self_penalty = self.self_attention(entered, causal, with_penalty=with_penalty)
         x = self.self_attention_residual(x, update)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -30,14 +31,14 @@ class EncoderOutput:
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """Decoder states [B, T, M] before the output projection, and the penalties of each layer by site."""
+    """Decoder states [B, T, M] before the output projection; penalties of each layer by site."""
 
     states: Tensor
     penalties: Mapping[str, list[Penalty]]
 
 
 class DecoderCache:
-    """What decoding remembers between steps: for each layer its own and the source's keys and values."""
+    """What decoding remembers: for each layer its own and the source's keys and values."""
 
     def __init__(
         self, sources: list[KeyValueCache], lengths: Int[Tensor, " B"], beam_size: int
@@ -96,6 +97,15 @@ class Transformer(nn.Module):
         return len(self.source_embedding.positions)
 
     @property
+    def encoder_stack(self) -> list[EncoderLayer]:
+        """The encoder's layers, with their type."""
+        return cast("list[EncoderLayer]", list(self.encoder_layers))
+
+    @property
+    def decoder_stack(self) -> list[DecoderLayer]:
+        return cast("list[DecoderLayer]", list(self.decoder_layers))
+
+    @property
     def target_vocab_size(self) -> int:
         return self.output_projection.out_features
 
@@ -149,17 +159,17 @@ class Transformer(nn.Module):
     def start(self, encoded: EncoderOutput, beam_size: int) -> DecoderCache:
         """An empty cache for `beam_size` rows of each sentence, the source projected once."""
         sources = []
-        for layer in self.decoder_layers:
+        for layer in self.decoder_stack:
             source = KeyValueCache()
             source.append(*layer.cross_attention.project_memory(encoded.states))
             sources.append(source)
         return DecoderCache(sources, encoded.lengths, beam_size)
 
     def step(self, tokens: Int[Tensor, " N"], cache: DecoderCache) -> Float[Tensor, "N V"]:
-        """Logits of the token after these, which stand at position `cache.length`; advances the cache."""
+        """Logits of the token after these, which stand at `cache.length`; advances the cache."""
         cross = cache.cross_visibility
         x = self.target_embedding(tokens[:, None], first=cache.length)
-        for layer, own, source in zip(self.decoder_layers, cache.own, cache.sources, strict=True):
+        for layer, own, source in zip(self.decoder_stack, cache.own, cache.sources, strict=True):
             x = layer.step(x, own, source, cross)
         cache.length += 1
         return self.logits(self.decoder_norm(x)[:, 0])

@@ -42,13 +42,17 @@ def calibrate_gamma(model: Transformer, batches: Iterable[Batch], ratio: float) 
 
 
 def _calibrated_sites(model: Transformer) -> list[tuple[Residual, ReluAttention, bool]]:
-    """(where the update joins the stream, the mechanism behind it, whether rows are the source's)."""
+    """(where the update joins the stream, its mechanism, whether rows are the source's)."""
     pairs: list[tuple[nn.Module, Any, bool]] = []
-    for layer in model.encoder_layers:
+    for layer in model.encoder_stack:
         pairs.append((layer.self_attention_residual, layer.self_attention.mechanism, True))
-    for layer in model.decoder_layers:
-        pairs.append((layer.self_attention_residual, layer.self_attention.mechanism, False))
-        pairs.append((layer.cross_attention_residual, layer.cross_attention.mechanism, False))
+    for decoder_layer in model.decoder_stack:
+        pairs.append(
+            (decoder_layer.self_attention_residual, decoder_layer.self_attention.mechanism, False)
+        )
+        pairs.append(
+            (decoder_layer.cross_attention_residual, decoder_layer.cross_attention.mechanism, False)
+        )
     return [
         (residual, mechanism, from_source)
         for residual, mechanism, from_source in pairs

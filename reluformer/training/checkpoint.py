@@ -70,9 +70,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
     try:
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         save_file(plain, temporary, {"format": FORMAT, **metadata})
-        with open(temporary, "rb") as file:
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
         raise UserError(
@@ -84,7 +84,7 @@ def load_weights(path: Path, model: nn.Module) -> Progress:
     """Put a checkpoint's weights into a model of the same shape."""
     with _open(path) as file:
         wanted = own_tensors(model)
-        found = {key.removeprefix("model.") for key in file.keys() if key.startswith("model.")}
+        found = {key.removeprefix("model.") for key in _names(file) if key.startswith("model.")}
         if found != set(wanted):
             missing, extra = sorted(set(wanted) - found), sorted(found - set(wanted))
             raise UserError(
@@ -106,7 +106,7 @@ def load_training_state(path: Path, model: nn.Module, optimiser: torch.optim.Opt
     """Put back weights and Adam's moments, bit for bit."""
     progress = load_weights(path, model)
     with _open(path) as file:
-        keys = {key.split(".")[1] for key in file.keys() if key.startswith("optimiser.")}
+        keys = {key.split(".")[1] for key in _names(file) if key.startswith("optimiser.")}
         for name, parameter in model.named_parameters():
             state = {key: file.get_tensor(f"optimiser.{key}.{name}") for key in keys}
             # Adam counts its steps on the CPU unless it is fused.
@@ -123,7 +123,7 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Tensor]:
     kinds: dict[str, torch.dtype] = {}
     for path in paths:
         with _open(path) as file:
-            names = {name for name in file.keys() if name.startswith("model.")}
+            names = {name for name in _names(file) if name.startswith("model.")}
             if sums and names != set(sums):
                 raise UserError(f"{path}: holds another model than {paths[0]}: cannot average")
             for name in names:
@@ -163,6 +163,10 @@ def _open(path: Path) -> Any:
     if kind != FORMAT:
         raise UserError(f"{path}: format {kind!r} instead of {FORMAT!r}: not a checkpoint of ours")
     return file
+
+
+def _names(file: Any) -> list[str]:
+    return list(file.keys())
 
 
 def _progress(metadata: dict[str, str]) -> Progress:

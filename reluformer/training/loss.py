@@ -122,9 +122,9 @@ class LinearCrossEntropy(torch.autograd.Function):
             odds = logits.sub_(highest).exp_()  # reuses the logits' memory, as do the lines below
             odds_sum = odds.sum(1, keepdim=True)
             log_z = highest + odds_sum.log()
-            nll += (log_z - true_logit).sum()
-            loss += (1 - smoothing - other) * (log_z - true_logit).sum()
-            loss += other * (vocab_size * log_z - logit_sum).sum()
+            nll = nll + (log_z - true_logit).sum()
+            loss = loss + (1 - smoothing - other) * (log_z - true_logit).sum()
+            loss = loss + other * (vocab_size * log_z - logit_sum).sum()
             if state_gradient is not None and weight_gradient is not None:
                 gradient = odds.div_(odds_sum).sub_(other)
                 gradient.scatter_add_(

@@ -19,7 +19,7 @@ class MetricsLog:
 
     def write(self, kind: str, update: int, values: dict[str, Any]) -> None:
         """One JSON line, and every number as TensorBoard's <kind>/<name>, by update."""
-        with open(self._path, "a", encoding="utf-8", newline="\n") as file:
+        with self._path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps({"kind": kind, "update": update, **values}) + "\n")
         for name, value in values.items():
             if isinstance(value, int | float):

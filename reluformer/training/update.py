@@ -15,7 +15,7 @@ from reluformer.training.parallel import Processes
 
 @dataclass(frozen=True)
 class UpdateResult:
-    """Losses of the whole update (means, see `Losses`), its tokens, and whether it took the step."""
+    """Losses of the whole update (see `Losses`), its tokens, and whether it took the step."""
 
     losses: dict[str, float]
     totals: Totals

@@ -158,7 +158,7 @@ def test_sinusoids_follow_the_formula() -> None:
 
 def test_too_long_a_sequence_is_refused() -> None:
     model = make_model()
-    with pytest.raises(UserError, match="a sequence of 21 pieces is longer than .* limit of 20"):
+    with pytest.raises(UserError, match=r"a sequence of 21 pieces is longer than .* limit of 20"):
         model.encode(torch.full((1, 21), 5), torch.tensor([21]))
 
 

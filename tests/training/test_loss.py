@@ -20,7 +20,7 @@ def random_case(vocab_size: int = 13) -> tuple[torch.Tensor, torch.Tensor, torch
 def test_value_and_gradient_are_those_of_the_formula(
     smoothing: float, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cross-entropy against a target distribution with 1 - s for the truth, s / (V - 1) elsewhere."""
+    """Cross-entropy against 1 - s for the truth and s / (V - 1) for every other type."""
     monkeypatch.setattr(loss_module, "CPU_ROWS", rows)
     states, weight, target = random_case()
     loss, nll = LinearCrossEntropy.apply(states, weight, target, smoothing, True)
@@ -52,7 +52,8 @@ def test_huge_logits_stay_finite() -> None:
     weight = torch.randn(9, 5)
     loss, _ = LinearCrossEntropy.apply(states, weight, torch.tensor([0, 8]), 0.1, True)
     (gradient,) = torch.autograd.grad(loss, states)
-    assert torch.isfinite(loss) and torch.isfinite(gradient).all()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(gradient).all()
 
 
 def test_penalty_is_averaged_over_rows_then_over_layers_and_sites() -> None:

@@ -104,7 +104,7 @@ def test_half_written_and_later_lines_are_dropped(tmp_path: Path) -> None:
 
 
 def test_early_stopping_and_best_checkpoint(tmp_path: Path, reversal: Corpus) -> None:
-    """A rate of 1 destroys the model: the first validation stays the best, patience ends training."""
+    """A rate of 1 destroys the model: an early validation stays the best, patience runs out."""
     training = make_training(tmp_path, reversal, 40, patience=2, valid_interval=2)
     training.optim.learning_rate = 1.0
     assert training.fit() == "patience"
@@ -123,7 +123,7 @@ def test_a_run_that_diverges_ends_with_advice(tmp_path: Path, reversal: Corpus) 
     training = make_training(tmp_path, reversal, 40)
     with torch.no_grad():
         training.model.encoder_layers[0].ffn.keys.weight.fill_(torch.nan)
-    with pytest.raises(UserError, match="not finite for 10 updates in a row.*lower"):
+    with pytest.raises(UserError, match=r"not finite for 10 updates in a row.*lower"):
         training.fit()
 
 

@@ -50,7 +50,9 @@ def test_lambda_rises_linearly() -> None:
 
 
 def test_wrong_values_are_named() -> None:
-    with pytest.raises(UserError, match="`optim.learning_rate` must be greater than 0, but is -1"):
+    with pytest.raises(
+        UserError, match=r"`optim\.learning_rate` must be greater than 0, but is -1"
+    ):
         options("constant", learning_rate=-1.0)
-    with pytest.raises(UserError, match="`optim.schedule` must be one of inverse_sqrt, cosine"):
+    with pytest.raises(UserError, match=r"`optim\.schedule` must be one of inverse_sqrt, cosine"):
         options("linear")
