@@ -1,11 +1,19 @@
-"""A model whose probabilities are written down, to search over."""
+"""Models to search over: written-down probabilities, and small random Transformers."""
 
+import random
 from collections.abc import Callable, Sequence
 
 import pytest
 import torch
+import yaml
 
-from reluformer.data.vocabulary import EOS
+from reluformer.config.build import build_model
+from reluformer.config.model import ModelConfig
+from reluformer.config.paths import config_dir
+from reluformer.data.vocabulary import EOS, train_vocabulary
+from reluformer.decoding.options import DecodeOptions
+from reluformer.decoding.translate import Translator
+from reluformer.decoding.treatment import Treatment
 
 A, B, VOCAB_SIZE = 4, 5, 6
 Table = Callable[[int, tuple[int, ...]], Sequence[float]]
@@ -94,5 +102,87 @@ def random_table():
             return by_words(end=end, a=a, b=b)
 
         return table
+
+    return build
+
+
+SYLLABLES = ["der", "ein", "hund", "kat", "ze", "haus", "ge", "lauf", "en", "sch", "warz", "weiß"]
+
+
+@pytest.fixture(scope="session")
+def words():
+    """Sentences of made-up words, by number and length."""
+
+    def build(seed: int, num_words: int = 6) -> str:
+        rng = random.Random(seed)
+        made = ("".join(rng.choices(SYLLABLES, k=rng.randint(1, 3))) for _ in range(num_words))
+        return " ".join(made) + rng.choice([".", "!", "?"])
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def vocabulary(tmp_path_factory, words):
+    path = tmp_path_factory.mktemp("vocabulary") / "text"
+    lines = [words(seed) + ", &apos;" for seed in range(300)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return train_vocabulary([path], size=80).vocabulary
+
+
+@pytest.fixture(scope="session")
+def transformer(vocabulary):
+    """A small random Transformer with the attention of conf/attention."""
+
+    def build(attention: str = "softmax", max_positions: int = 48, seed: int = 1):
+        torch.manual_seed(seed)
+        folder = config_dir() / "attention"
+        name, _, centered = attention.partition("_")
+        node = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+        if centered:
+            node["center"] = "row"
+        ffn = {"_target_": "reluformer.model.ffn.ReluFFN", "initialisation": "xavier"}
+        config = ModelConfig(
+            encoder_self_attention=node,
+            decoder_self_attention=node,
+            cross_attention=node,
+            encoder_ffn=ffn,
+            decoder_ffn=ffn,
+            encoder_layers=1,
+            decoder_layers=2,
+            d_model=32,
+            ffn_dim=64,
+            num_heads=4,
+            pre_norm=False,
+            share_embeddings="none",
+            max_positions=max_positions,
+            dropout=0.3,
+            attention_dropout=0.0,
+            activation_dropout=0.0,
+        )
+        model = build_model(config, len(vocabulary), len(vocabulary), True).eval()
+        with torch.no_grad():
+            model.output_projection.weight *= 3  # clear preferences, and some short sentences
+        return model
+
+    return build
+
+
+@pytest.fixture
+def translator(transformer, vocabulary):
+    """A translator around the small Transformer, for untreated text unless told otherwise."""
+
+    def build(moses=False, input_tokenised=False, detokenise=True, max_positions=48, **settings):
+        short = {"beam_size": 3, "max_len_a": 0.0, "max_len_b": 5}
+        options = DecodeOptions(**short | settings.pop("options", {}))
+        treatment = Treatment(
+            "de",
+            "en",
+            moses=moses,
+            lowercase=moses,
+            input_tokenised=input_tokenised,
+            detokenise=detokenise,
+        )
+        model = transformer(max_positions=max_positions)
+        return Translator(model, vocabulary, vocabulary, treatment, options, **settings)
 
     return build

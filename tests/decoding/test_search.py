@@ -189,8 +189,8 @@ def test_scores_are_those_of_the_tokens(table_model, random_table):
 
 
 def test_samples_follow_the_table(table_model, garden_path):
-    """20,000 samples: the share of each hypothesis within 4 standard deviations."""
-    number = 20_000
+    """5,000 samples: the share of each hypothesis within 4 standard deviations."""
+    number = 5_000
     [samples] = search(
         table_model(garden_path), beam_size=number, n_best=number, sampling=True, min_length=0
     )

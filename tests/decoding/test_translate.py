@@ -1,0 +1,117 @@
+"""Text in, text out: order, blank lines, long lines, treatment of the text."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reluformer.decoding.translate import batches_by_length, buffers
+from reluformer.decoding.treatment import Treatment
+from reluformer.errors import UserError
+
+
+@pytest.fixture
+def lines(words):
+    """Blank lines among sentences of all lengths."""
+    return ["", *(words(n, 1 + n % 9) for n in range(20)), "  ", words(50), "\t", ""]
+
+
+def test_one_line_for_each_line_in_order(translator, lines):
+    subject = translator()
+    found = subject.translate(lines)
+    assert [translation.source for translation in found] == lines
+    assert [translation.number for translation in found] == list(range(1, len(lines) + 1))
+    for translation in found:
+        assert bool(translation.text) == bool(translation.source.strip())
+        [alone] = subject.translate([translation.source])
+        assert alone.text == translation.text
+
+
+@pytest.mark.parametrize("max_tokens", [1, 30, 100_000])
+def test_the_budget_changes_no_translation(translator, lines, max_tokens):
+    expected = [translation.text for translation in translator().translate(lines)]
+    advanced = []
+    found = translator(max_tokens=max_tokens).translate(lines, advance=advanced.append)
+    assert [translation.text for translation in found] == expected
+    assert sum(advanced) == len(lines)
+
+
+def test_long_lines_are_cut_and_named(translator, words, capsys):
+    """And a neighbour of any length is not touched."""
+    subject = translator(max_positions=20)
+    short, long, huge = words(1, 2), words(2, 40), words(3, 3) + "wauwau" * 300_000
+    found = subject.translate([short, long, huge, short])
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 2
+    pieces = len(subject.source_vocabulary.encode(long))
+    assert f"line 2 has {pieces} pieces, but the model reads at most 19;" in warnings[0]
+    assert "line 3 has far more than 19 pieces" in warnings[1]
+    assert found[1].dropped == pieces - 19
+    assert [t.text for t in (found[0], found[3])] == [subject.translate([short])[0].text] * 2
+
+
+def test_spaces_make_no_line_long(translator, words, capsys):
+    spaced = " " * 2000 + words(1, 2).replace(" ", " " * 2000)
+    [found] = translator(max_positions=20).translate([spaced])
+    assert found.text == translator(max_positions=20).translate([words(1, 2)])[0].text
+    assert capsys.readouterr().err == ""
+
+
+def test_long_lines_are_refused_on_request(translator, words):
+    subject = translator(max_positions=20, refuse_long=True)
+    with pytest.raises(UserError, match=r"line 8 has .* pieces, but the model reads at most 19"):
+        subject.translate([words(1, 2), words(2, 40)], first_number=7)
+
+
+def test_moses_text_is_tokenised_and_detokenised(translator):
+    """What the model reads is lower-cased tokens, whichever form comes in."""
+    [plain] = translator(moses=True).translate(["Der Hund's Haus, ein Haus!"])
+    assert plain.prepared == "der hund &apos; s haus , ein haus !"
+    tokens = "Der Hund &apos; s Haus , ein Haus !"
+    [tokenised] = translator(moses=True, input_tokenised=True).translate([tokens])
+    assert tokenised.prepared == plain.prepared
+    assert tokenised.text == plain.text
+    [raw] = translator(moses=True, detokenise=False).translate(["Der Hund's Haus, ein Haus!"])
+    assert raw.text == plain.renderings[0].tokenised
+
+
+def test_tokens_taken_for_plain_text_are_noticed(translator, capsys):
+    translator(moses=True).translate(["der hund , ein haus !"])
+    assert "`input_tokenised=true`" in capsys.readouterr().err
+    translator(moses=True, input_tokenised=True).translate(["der hund , ein haus !"])
+    translator(moses=True).translate(["Der Hund, ein Haus!"])
+    assert capsys.readouterr().err == ""
+
+
+def test_restore_undoes_moses_only_where_it_was_done():
+    tokens = "it &apos;s late , isn &apos;t it ?"
+    assert Treatment("de", "en", moses=True).restore(tokens) == "it's late, isn't it?"
+    assert Treatment("de", "en", moses=True, detokenise=False).restore(tokens) == tokens
+    assert Treatment("de", "en").restore(tokens) == tokens
+
+
+def test_tokenised_input_needs_a_model_of_tokens():
+    with pytest.raises(UserError, match="`input_tokenised` is true, but the model was trained on"):
+        Treatment("de", "en", input_tokenised=True)
+
+
+def test_a_model_of_nan_is_reported(translator, words):
+    subject = translator()
+    with torch.no_grad():
+        subject.model.output_projection.weight.fill_(torch.nan)
+    with pytest.raises(UserError, match="no finite probability for line 2: its training must have"):
+        subject.translate(["", words(1)])
+
+
+@given(st.lists(st.integers(1, 50)), st.integers(1, 200))
+def test_batches_hold_all_within_the_budget(lengths, max_tokens):
+    batches = list(batches_by_length(np.array(lengths, dtype=np.int64), max_tokens))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= max_tokens
+
+
+def test_buffers():
+    assert list(buffers(range(5), 2)) == [[0, 1], [2, 3], [4]]
+    assert list(buffers([], 2)) == []
