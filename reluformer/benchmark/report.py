@@ -1,0 +1,147 @@
+"""A benchmark's outcome as a table for the terminal, as Markdown and as JSON."""
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from reluformer import __version__
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it was measured; taken beforehand, so that the load is that of others."""
+
+    processor: str
+    cores: int
+    threads: int
+    load: float
+    torch: str
+    python: str
+    reluformer: str = __version__
+
+    @classmethod
+    def here(cls) -> "Machine":
+        return cls(
+            processor=processor_name(),
+            cores=len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1,
+            threads=torch.get_num_threads(),
+            load=round(os.getloadavg()[0], 2),
+            torch=torch.__version__,
+            python=platform.python_version(),
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.processor}, {self.cores} cores of which {self.threads} used, load before "
+            f"{self.load}; PyTorch {self.torch}, Python {self.python}, reluformer {self.reluformer}"
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one benchmark measured, of every system by name: `rates`, in `unit`, one a round.
+
+    The systems are compared with the last of them.
+    """
+
+    title: str
+    unit: str
+    conditions: str
+    parameters: dict[str, int]
+    rates: dict[str, list[float]]
+
+    @property
+    def columns(self) -> list[str]:
+        return ["system", "parameters", self.unit, "lowest to highest", "times the last"]
+
+    def rows(self) -> Iterator[list[str]]:
+        """The cells of each system: medians over rounds, the ratio's of ratios within a round."""
+        *_, last = self.rates.values()
+        for system, rates in self.rates.items():
+            ratios = [own / other for own, other in zip(rates, last, strict=True)]
+            yield [
+                system,
+                f"{self.parameters[system]:,}",
+                rate(median(rates)),
+                f"{rate(min(rates))} to {rate(max(rates))}",
+                f"{median(ratios):.2f}",
+            ]
+
+
+@dataclass(frozen=True)
+class Report:
+    """An outcome with all that one needs to measure again."""
+
+    outcome: Outcome
+    model: str
+    machine: Machine
+    command: str
+    date: str
+
+
+def rate(value: float) -> str:
+    """At least three digits, and all of those before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def console_table(outcome: Outcome) -> Table:
+    table = Table(title=outcome.title, title_justify="left", box=SIMPLE_HEAD)
+    for name in outcome.columns:
+        table.add_column(name, justify="left" if name == "system" else "right")
+    for row in outcome.rows():
+        table.add_row(*row)
+    return table
+
+
+def markdown(report: Report) -> str:
+    """A section: the table, then what it was measured on and how."""
+    columns = report.outcome.columns
+    aligned = ["---", *["---:"] * (len(columns) - 1)]
+    table = [columns, aligned, *report.outcome.rows()]
+    lines = [
+        f"## {report.outcome.title}",
+        "",
+        *(f"| {' | '.join(cells)} |" for cells in table),
+        "",
+        f"- model: {report.model}",
+        f"- work: {report.outcome.conditions}",
+        f"- machine: {report.machine}",
+        f"- {report.date}: `{report.command}`",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def append_report(report: Report, path: Path) -> None:
+    """Add the section to the Markdown file, and the numbers as a line to the .jsonl beside it."""
+    begun = path.exists() and path.stat().st_size > 0
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(("\n" if begun else "# Speed\n\n") + markdown(report))
+    with path.with_suffix(".jsonl").open("a", encoding="utf-8", newline="\n") as file:
+        file.write(json.dumps(asdict(report), ensure_ascii=False) + "\n")
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor_name() -> str:
+    """As Linux names it, else as Python does."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").split("\n"):
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

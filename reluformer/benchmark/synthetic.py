@@ -1,0 +1,44 @@
+"""Made-up sentences with the lengths of real ones: time depends on lengths, not on words."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from reluformer.data.binary import TokenFile, TokenFileWriter
+from reluformer.data.corpus import Split
+from reluformer.data.vocabulary import BOS, EOS, PAD, UNK
+
+# Pieces of a sentence of TED talks (IWSLT14) in a vocabulary of 10,000, without the EOS.
+MEAN_LENGTH, DEVIATION, LONGEST = 25.0, 16.0, 175
+FIRST_PIECE = max(PAD, BOS, EOS, UNK) + 1
+
+
+def synthetic_split(folder: Path, num_sentences: int, vocab_size: int, seed: int) -> Split:
+    """Sentence pairs written to `folder`: gamma lengths, target / source log-normal about 1."""
+    random = np.random.default_rng(seed)
+    shape = (MEAN_LENGTH / DEVIATION) ** 2
+    source = random.gamma(shape, MEAN_LENGTH / shape, num_sentences)
+    target = source * random.lognormal(0.0, 0.2, num_sentences)
+    sides = {"source": source, "target": target}
+    for side, lengths in sides.items():
+        pieces = np.clip(lengths.round().astype(np.int64), 1, LONGEST)
+        with TokenFileWriter(folder / side, vocab_size) as writer:
+            writer.extend(random_pieces(random, pieces.sum(), vocab_size), pieces)
+    return Split("synthetic", *(TokenFile(folder / side) for side in sides))
+
+
+def synthetic_sources(
+    num_sentences: int, mean_length: int, vocab_size: int, seed: int
+) -> list[list[int]]:
+    """Sentences of nearly the same length, `mean_length` pieces and up to two more or fewer."""
+    random = np.random.default_rng(seed)
+    lengths = random.integers(mean_length - 2, mean_length + 3, num_sentences)
+    return [random_pieces(random, length, vocab_size).tolist() for length in lengths]
+
+
+def random_pieces(
+    random: np.random.Generator, count: int, vocab_size: int
+) -> npt.NDArray[np.int64]:
+    """Pieces that are no special token, all equally likely."""
+    return random.integers(FIRST_PIECE, vocab_size, count)

@@ -1,0 +1,112 @@
+"""Training: target tokens a second through whole updates (forward, backward, clipping, Adam)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import nn
+
+from reluformer.benchmark.pytorch import PyTorchCriterion, PyTorchTransformer
+from reluformer.benchmark.report import Outcome
+from reluformer.benchmark.rounds import time_rounds
+from reluformer.benchmark.synthetic import synthetic_split
+from reluformer.data.batch import Batch
+from reluformer.data.batching import BatchStream
+from reluformer.errors import UserError
+from reluformer.model.transformer import Transformer, count_parameters
+from reluformer.training.loop import adam
+from reluformer.training.loss import Criterion
+from reluformer.training.memory import keep_freed_memory
+from reluformer.training.options import OptimOptions
+from reluformer.training.parallel import Processes
+from reluformer.training.update import run_update
+
+Model = Transformer | PyTorchTransformer
+
+# Enough for batches as tight as those of a real corpus.
+NUM_SENTENCES = 20_000
+LABEL_SMOOTHING = 0.1
+# So low a rate leaves the weights where they begin: no system's speed depends on what it learns.
+OPTIM = OptimOptions(1e-6, "constant", 0, 0.0, 0.9, 0.98, 1e-8, 1e-4, 1.0)
+
+
+def time_training(
+    models: Mapping[str, Model],
+    batches: Sequence[Batch],
+    *,
+    rounds: int,
+    regulariser_weight: float,
+    precision: str,
+) -> Outcome:
+    """One update on each batch and system in every round; padding counts as no token."""
+    keep_freed_memory()  # as reluformer-train does; all systems gain by it
+    tasks = {
+        name: _task(model, batches, regulariser_weight, precision) for name, model in models.items()
+    }
+    tokens = sum(batch.num_target_tokens for batch in batches)
+    rates = time_rounds(tasks, tokens, rounds)
+    padding = 1 - tokens / sum(batch.target.numel() for batch in batches)
+    return Outcome(
+        title="Training",
+        unit="target tokens/s",
+        conditions=f"{len(batches)} updates a round (forward, backward, clipping, AdamW), each on "
+        f"one batch; {tokens / len(batches):,.0f} target tokens a batch, beside {padding:.1%} "
+        f"padding; label smoothing {LABEL_SMOOTHING}, regulariser weight {regulariser_weight}, "
+        f"{precision}",
+        parameters={name: count_parameters(model) for name, model in models.items()},
+        rates=rates,
+    )
+
+
+def synthetic_batches(count: int, max_tokens: int, vocab_size: int, seed: int) -> list[Batch]:
+    """The first batches that reluformer-train would draw from a corpus of TED-like lengths."""
+    with TemporaryDirectory() as folder:
+        split = synthetic_split(Path(folder), NUM_SENTENCES, vocab_size, seed)
+        stream = BatchStream(split, max_tokens, seed, skip_too_long=True)
+        return [next(stream) for _ in range(count)]
+
+
+def _task(
+    model: Model, batches: Sequence[Batch], regulariser_weight: float, precision: str
+) -> Callable[[], None]:
+    criterion: nn.Module
+    if isinstance(model, PyTorchTransformer):
+        criterion = PyTorchCriterion(model, LABEL_SMOOTHING)
+        optimiser: torch.optim.Optimizer = torch.optim.AdamW(
+            criterion.parameters(),
+            lr=OPTIM.learning_rate,
+            betas=(OPTIM.beta1, OPTIM.beta2),
+            eps=OPTIM.epsilon,
+            weight_decay=OPTIM.weight_decay,
+            fused=True,
+        )
+    else:
+        criterion = Criterion(model, LABEL_SMOOTHING)
+        optimiser = adam(criterion, OPTIM)
+    return partial(_train, criterion, optimiser, batches, regulariser_weight, precision)
+
+
+def _train(
+    criterion: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batches: Sequence[Batch],
+    regulariser_weight: float,
+    precision: str,
+) -> None:
+    for update, batch in enumerate(batches):
+        result = run_update(
+            criterion,
+            optimiser,
+            [batch],
+            Processes(),
+            seed=1,
+            update=update,
+            learning_rate=OPTIM.learning_rate,
+            regulariser_weight=regulariser_weight,
+            clip_norm=OPTIM.clip_norm,
+            precision=precision,
+        )
+        if not result.stepped:
+            raise UserError("a gradient was not finite: an update without its step is no update")

@@ -1,0 +1,62 @@
+"""Translation: sentences a second by beam search, every system doing the same number of steps."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+
+from reluformer.benchmark.pytorch import PyTorchTransformer
+from reluformer.benchmark.report import Outcome
+from reluformer.benchmark.rounds import time_rounds
+from reluformer.data.batch import collate_sources
+from reluformer.decoding.options import DecodeOptions
+from reluformer.decoding.search import StepwiseModel, translate_batch
+from reluformer.model.transformer import Transformer, count_parameters
+from reluformer.training.update import autocast
+
+SOURCE_LENGTH, TARGET_LENGTH = 26, 25  # in pieces, without the EOS
+
+
+def time_translation(
+    models: Mapping[str, Transformer | PyTorchTransformer],
+    sources: Sequence[Sequence[int]],
+    *,
+    rounds: int,
+    beam_size: int,
+    precision: str,
+) -> Outcome:
+    """One batch of all `sources` in every round, each translated to TARGET_LENGTH pieces.
+
+    The length is forced, as models with random weights end sentences at random.
+    """
+    # PyTorch's own inference path is no faster here, and refuses autocast to bf16 on a CPU.
+    torch.backends.mha.set_fastpath_enabled(False)
+    options = DecodeOptions(
+        beam_size=beam_size, min_length=TARGET_LENGTH, max_len_a=0.0, max_len_b=TARGET_LENGTH
+    )
+    models = {_label(name, model): model.eval() for name, model in models.items()}
+    tasks = {
+        name: partial(_translate, model, sources, options, precision)
+        for name, model in models.items()
+    }
+    pieces = sum(map(len, sources)) / len(sources)
+    return Outcome(
+        title="Translation",
+        unit="sentences/s",
+        conditions=f"beam {beam_size}, one batch of {len(sources)} sentences a round, {pieces:.1f} "
+        f"pieces in, {TARGET_LENGTH} out, {precision}; the same beam search for all systems",
+        parameters={name: count_parameters(model) for name, model in models.items()},
+        rates=time_rounds(tasks, len(sources), rounds),
+    )
+
+
+def _label(name: str, model: Transformer | PyTorchTransformer) -> str:
+    recomputes = isinstance(model, PyTorchTransformer)
+    return f"{name} (no cache: recomputes the prefix)" if recomputes else name
+
+
+def _translate(
+    model: StepwiseModel, sources: Sequence[Sequence[int]], options: DecodeOptions, precision: str
+) -> None:
+    with autocast(torch.device("cpu"), precision):
+        translate_batch(model, *collate_sources(sources), options)

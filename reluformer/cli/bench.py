@@ -1,0 +1,48 @@
+"""reluformer-bench: how fast our models are, beside PyTorch's nn.Transformer."""
+
+import shlex
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from rich.console import Console
+
+from reluformer.benchmark.report import append_report, console_table
+from reluformer.cli.app import command
+from reluformer.config.bench import BenchConfig, run_benchmark
+
+
+@command("bench", BenchConfig)
+def main(config: BenchConfig) -> None:
+    """Measure training (target tokens a second) or translation (sentences a second).
+
+    Models of the same sizes run side by side on made-up sentences as long as those of TED talks:
+    one with each attention, and PyTorch's nn.Transformer. All of them run once in every round, in
+    turns; the table holds medians over the rounds, the spread, and each system's speed as a
+    multiple of the last one's. Use a machine that does nothing else.
+
+    Examples:
+        reluformer-bench what=train threads=2 output=docs/results/speed.md
+        reluformer-bench what=translate threads=1 beam_size=5 sentences=32
+        reluformer-bench what=train model=tiny systems=[relu,pytorch] rounds=3 regulariser_weight=0
+    """
+    output = None if config.output is None else Path(config.output)
+    if output is not None:  # a path that cannot be written to is better known now than at the end
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.open("a").close()
+    report = run_benchmark(config, command_line())
+    out = Console(highlight=False)
+    if not out.is_terminal:
+        out.width = 120
+    out.print(console_table(report.outcome))
+    if output is not None:
+        append_report(report, output)
+
+
+def command_line() -> str:
+    """What was typed, as a shell reads it."""
+    overrides = (" ".join(shlex.split(one)) for one in HydraConfig.get().overrides.task)
+    return shlex.join(["reluformer-bench", *overrides])
+
+
+if __name__ == "__main__":
+    main()

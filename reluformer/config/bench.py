@@ -1,0 +1,154 @@
+"""Settings of `reluformer-bench`, and the systems that they put side by side."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any
+
+import torch
+from omegaconf import MISSING
+
+from reluformer.benchmark.pytorch import PyTorchTransformer
+from reluformer.benchmark.report import Machine, Outcome, Report
+from reluformer.benchmark.synthetic import FIRST_PIECE, LONGEST, synthetic_sources
+from reluformer.benchmark.train import synthetic_batches, time_training
+from reluformer.benchmark.translate import SOURCE_LENGTH, time_translation
+from reluformer.checks import check_choice, check_not_negative, check_positive
+from reluformer.config.build import build_model
+from reluformer.config.model import ModelConfig
+from reluformer.config.names import nearest
+from reluformer.errors import UserError
+from reluformer.model.transformer import SITES, Transformer
+
+RIVAL, RIVAL_LABEL = "pytorch", "PyTorch nn.Transformer"
+# Settings that nn.Transformer has too, in our words.
+RIVAL_SETTINGS = (
+    "encoder_layers",
+    "decoder_layers",
+    "d_model",
+    "ffn_dim",
+    "num_heads",
+    "pre_norm",
+    "share_embeddings",
+    "max_positions",
+    "dropout",
+    "attention_dropout",
+    "activation_dropout",
+)
+
+
+@dataclass
+class BenchConfig:
+    """What is measured, and how."""
+
+    what: str
+    systems: list[str]
+    attentions: dict[str, Any]
+    threads: int | None
+    rounds: int
+    precision: str
+    vocab_size: int
+    seed: int
+    output: str | None
+    updates: int
+    max_tokens: int
+    regulariser_weight: float
+    sentences: int
+    beam_size: int
+    model: ModelConfig = MISSING
+
+    def __post_init__(self) -> None:
+        check_choice("what", self.what, tuple(BENCHMARKS))
+        check_choice("precision", self.precision, ("fp32", "bf16"))
+        for name in ("rounds", "updates", "max_tokens", "sentences", "beam_size"):
+            check_positive(name, getattr(self, name))
+        if self.threads is not None:
+            check_positive("threads", self.threads)
+        check_not_negative("seed", self.seed)
+        check_not_negative("regulariser_weight", self.regulariser_weight)
+        if self.vocab_size <= FIRST_PIECE:
+            raise UserError(
+                f"`vocab_size` must be above {FIRST_PIECE} (the special tokens), "
+                f"but is {self.vocab_size}"
+            )
+        if self.model.max_positions <= LONGEST:
+            raise UserError(
+                f"`model.max_positions` must be above {LONGEST} (the longest sentence), "
+                f"but is {self.model.max_positions}"
+            )
+        known = [*self.attentions, RIVAL]
+        for name in self.systems:
+            if name not in known:
+                raise UserError(
+                    f"`systems` may name {', '.join(known)}, but not {name!r}{nearest(name, known)}"
+                )
+        if not self.systems or len(set(self.systems)) < len(self.systems):
+            raise UserError(f"`systems` must name each system once, but is {self.systems}")
+        if self.output is not None and not self.output.endswith(".md"):
+            raise UserError(f"`output` must be a Markdown file (.md), but is {self.output!r}")
+
+
+def run_benchmark(config: BenchConfig, command: str) -> Report:
+    """Measure; `command` is what the user typed, for the record."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    machine = Machine.here()
+    outcome = BENCHMARKS[config.what](config)
+    date = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
+    return Report(outcome, describe_model(config), machine, command, date)
+
+
+def bench_training(config: BenchConfig) -> Outcome:
+    return time_training(
+        build_systems(config),
+        synthetic_batches(config.updates, config.max_tokens, config.vocab_size, config.seed),
+        rounds=config.rounds,
+        regulariser_weight=config.regulariser_weight,
+        precision=config.precision,
+    )
+
+
+def bench_translation(config: BenchConfig) -> Outcome:
+    return time_translation(
+        build_systems(config),
+        synthetic_sources(config.sentences, SOURCE_LENGTH, config.vocab_size, config.seed),
+        rounds=config.rounds,
+        beam_size=config.beam_size,
+        precision=config.precision,
+    )
+
+
+BENCHMARKS: dict[str, Callable[[BenchConfig], Outcome]] = {
+    "train": bench_training,
+    "translate": bench_translation,
+}
+
+
+def build_systems(config: BenchConfig) -> dict[str, Transformer | PyTorchTransformer]:
+    """The systems by the names that tables show, each with the same seed."""
+    systems: dict[str, Transformer | PyTorchTransformer] = {}
+    for name in config.systems:
+        torch.manual_seed(config.seed)
+        if name == RIVAL:
+            systems[RIVAL_LABEL] = build_rival(config.model, config.vocab_size)
+        else:
+            sites = dict.fromkeys(SITES, config.attentions[name])
+            model = replace(config.model, **sites)
+            systems[name] = build_model(model, config.vocab_size, config.vocab_size, True)
+    return systems
+
+
+def build_rival(model: ModelConfig, vocab_size: int) -> PyTorchTransformer:
+    """nn.Transformer in the sizes of our model."""
+    settings = {name: getattr(model, name) for name in RIVAL_SETTINGS}
+    return PyTorchTransformer(vocab_size, vocab_size, **settings)
+
+
+def describe_model(config: BenchConfig) -> str:
+    model = config.model
+    return (
+        f"{model.encoder_layers}+{model.decoder_layers} layers, d_model {model.d_model}, FFN "
+        f"{model.ffn_dim}, {model.num_heads} heads, {'pre' if model.pre_norm else 'post'}-norm, "
+        f"vocabulary {config.vocab_size:,}, dropout {model.dropout}, "
+        f"embeddings shared: {model.share_embeddings}"
+    )

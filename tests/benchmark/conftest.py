@@ -1,0 +1,71 @@
+"""Systems of 16 channels."""
+
+import pytest
+
+from reluformer.config.bench import BenchConfig
+from reluformer.config.model import ModelConfig
+
+RELU = {
+    "_target_": "reluformer.attention.relu.ReluAttention",
+    "gamma": 1.0,
+    "gamma_mode": "learned",
+    "scale": True,
+    "center": "none",
+    "normalisation_term": True,
+    "entropy_term": True,
+    "entropy_c": 0.7,
+}
+ATTENTIONS = {
+    "relu": RELU,
+    "relu_centered": {**RELU, "center": "row"},
+    "softmax": {"_target_": "reluformer.attention.softmax.SoftmaxAttention"},
+}
+FFN = {"_target_": "reluformer.model.ffn.ReluFFN", "initialisation": "xavier"}
+
+
+def tiny_model(**changes: object) -> ModelConfig:
+    settings = {
+        **dict.fromkeys(
+            ("encoder_self_attention", "decoder_self_attention", "cross_attention"), RELU
+        ),
+        "encoder_ffn": FFN,
+        "decoder_ffn": FFN,
+        "encoder_layers": 1,
+        "decoder_layers": 2,
+        "d_model": 16,
+        "ffn_dim": 24,
+        "num_heads": 2,
+        "pre_norm": False,
+        "share_embeddings": "target",
+        "max_positions": 256,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+    }
+    return ModelConfig(**{**settings, **changes})
+
+
+@pytest.fixture
+def bench_config():
+    """bench_config(what=..., model={...}, ...) with tiny sizes."""
+
+    def build(model: dict | None = None, **changes: object) -> BenchConfig:
+        settings = {
+            "what": "train",
+            "systems": ["relu", "relu_centered", "softmax", "pytorch"],
+            "attentions": ATTENTIONS,
+            "threads": None,
+            "rounds": 2,
+            "precision": "fp32",
+            "vocab_size": 40,
+            "seed": 1,
+            "output": None,
+            "updates": 2,
+            "max_tokens": 256,
+            "regulariser_weight": 0.01,
+            "sentences": 3,
+            "beam_size": 2,
+        }
+        return BenchConfig(**{**settings, **changes}, model=tiny_model(**(model or {})))
+
+    return build

@@ -1,0 +1,86 @@
+"""The command on tiny models: every system runs, tables appear, errors are clear."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from reluformer.benchmark.pytorch import PyTorchTransformer
+from reluformer.cli.bench import main
+from reluformer.config.bench import build_systems, run_benchmark
+from reluformer.errors import UserError
+from reluformer.model.transformer import count_parameters
+
+TINY = [
+    "model=tiny",
+    "model.d_model=16",
+    "model.ffn_dim=16",
+    "model.encoder_layers=1",
+    "model.decoder_layers=1",
+    "vocab_size=40",
+    "max_tokens=256",
+    "updates=1",
+    "rounds=1",
+    "sentences=2",
+    "beam_size=2",
+]
+SYSTEMS = ["relu", "relu_centered", "softmax", "PyTorch nn.Transformer"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("what", ["train", "translate"])
+def test_every_system_runs(bench_config, what, precision):
+    report = run_benchmark(bench_config(what=what, precision=precision, rounds=1), "the command")
+    rates = report.outcome.rates
+    assert [name.partition(" (")[0] for name in rates] == SYSTEMS
+    assert ("no cache" in list(rates)[-1]) == (what == "translate")
+    assert all(len(found) == 1 and found[0] > 0 for found in rates.values())
+    assert precision in report.outcome.conditions
+
+
+def test_systems_differ_in_gamma_alone(bench_config):
+    systems = build_systems(bench_config())
+    assert isinstance(systems["PyTorch nn.Transformer"], PyTorchTransformer)
+    counts = [count_parameters(systems[name]) for name in SYSTEMS]
+    gammas = (1 + 2 * 2) * 2  # attention sites times heads
+    assert counts == [counts[3] + gammas, counts[3] + gammas, counts[3], counts[3]]
+
+
+@pytest.mark.parametrize("what", ["train", "translate"])
+def test_command_writes_tables(tmp_path, monkeypatch, capsys, what):
+    monkeypatch.chdir(tmp_path)
+    arguments = [f"what={what}", *TINY, "output=docs/speed.md", "systems=[softmax,pytorch]"]
+    monkeypatch.setattr(sys, "argv", ["reluformer-bench", *arguments])
+    main()
+    captured = capsys.readouterr()
+    assert "softmax" in captured.out
+    assert "round 1 of 1" in captured.err
+    text = Path("docs/speed.md").read_text(encoding="utf-8")
+    assert re.search(r"^\| softmax \| [\d,]+ \| [\d.,]+ \|", text, re.MULTILINE)
+    # The command stands there as a shell takes it.
+    assert f"`reluformer-bench what={what} model=tiny " in text
+    assert "'systems=[softmax,pytorch]'`" in text
+    record = json.loads(Path("docs/speed.jsonl").read_text(encoding="utf-8"))
+    assert record["outcome"]["parameters"].keys() == record["outcome"]["rates"].keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"what": "speed"}, "`what` must be one of train, translate"),
+        ({"systems": ["relu", "sofmax"]}, "'sofmax'; did you mean softmax"),
+        ({"systems": []}, "`systems` must name each system once"),
+        ({"systems": ["relu", "relu"]}, "`systems` must name each system once"),
+        ({"rounds": 0}, "`rounds` must be greater than 0"),
+        ({"threads": 0}, "`threads` must be greater than 0"),
+        ({"precision": "fp16"}, "`precision` must be one of fp32, bf16"),
+        ({"vocab_size": 4}, "`vocab_size` must be above 4"),
+        ({"model": {"max_positions": 64}}, "`model.max_positions` must be above 175"),
+        ({"output": "speed.txt"}, "`output` must be a Markdown file"),
+    ],
+)
+def test_wrong_settings_are_named(bench_config, changes, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        bench_config(**changes)
