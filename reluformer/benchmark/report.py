@@ -31,9 +31,7 @@ class Machine:
     def here(cls) -> "Machine":
         return cls(
             processor=processor_name(),
-            cores=len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1,
+            cores=usable_cores(),
             threads=torch.get_num_threads(),
             load=round(os.getloadavg()[0], 2),
             torch=torch.__version__,
