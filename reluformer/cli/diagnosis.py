@@ -14,7 +14,12 @@ from reluformer.cli.catalogue import Catalogue, choices, open_catalogue, parse, 
 from reluformer.cli.examples import example_of, program
 from reluformer.config.names import nearest
 
-KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+# OmegaConf's messages, and what it wanted.
+WRONG_TYPES = {
+    r"Value '(.*)' of type '\w+' could not be converted to Integer": "a whole number",
+    r"Value '(.*)' of type '\w+' could not be converted to Float": "a number",
+    r"Value '(.*)' is not a valid bool \(type \w+\)": "true or false",
+}
 
 
 def explain(
@@ -25,9 +30,10 @@ def explain(
         return f"`{error.override}` cannot be read: quote the value, as in key='value'"
     if isinstance(error, MissingMandatoryValue):
         return missing(str(error.full_key), function)
-    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
-    if isinstance(cause, ValidationError) or cause is error:
-        return explain_value(cause)
+    if isinstance(error, OmegaConfBaseException):
+        return explain_value(error)
+    if isinstance(error.__cause__, ValidationError):
+        return explain_value(error.__cause__)
     catalogue = open_catalogue(name, arguments.config_dir)
     overrides = [parse(override) for override in arguments.overrides]
     groups = [override for override in overrides if override.key_or_group in catalogue.groups]
@@ -126,10 +132,11 @@ def missing(key: str, function: Callable[[Any], None]) -> str:
 def explain_value(error: OmegaConfBaseException) -> str:
     """A value of the wrong type, or a reference to a setting that is not there."""
     first = str(error).partition("\n")[0]
-    match = re.fullmatch(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", first)
-    if match:
-        first = f"must be {KINDS.get(match[2], match[2])}, but is {match[1]!r}"
-    elif "is not a ListConfig" in first:
+    for pattern, kind in WRONG_TYPES.items():
+        if match := re.fullmatch(pattern, first):
+            first = f"must be {kind}, but is {match[1]!r}"
+            break
+    if "is not a ListConfig" in first:
         first = "must be a list: [a,b]"
     elif first.endswith("is not Optional"):
         first = "must have a value, but is null"

@@ -1,0 +1,125 @@
+"""reluformer-translate as its users call it, on a run folder with a small random model."""
+
+import io
+import json
+import sys
+from dataclasses import asdict
+
+import pytest
+import torch
+import yaml
+from small_models import model_config
+
+from reluformer.cli.translate import main
+from reluformer.config.build import build_model
+from reluformer.config.data import DataConfig
+from reluformer.data.vocabulary import train_vocabulary
+from reluformer.training.checkpoint import Progress, save_checkpoint
+
+LINES = ["Der Hund läuft.", "", "Ein kleines Haus, ein großer Hund!", "Warum nicht?"]
+SHORT = ("decode.max_len_a=0", "decode.max_len_b=6", "threads=1")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run whose training text was in Moses tokens and lower case."""
+    folder = tmp_path_factory.mktemp("run")
+    text = folder / "text"
+    text.write_text("\n".join(LINES * 50).lower().replace(".", " .") + "\n", encoding="utf-8")
+    vocabulary = train_vocabulary([text], size=45).vocabulary
+    data = DataConfig("tiny", "de", "en", "text", "binary", moses=True, lowercase=True)
+    model = model_config("relu", max_positions=32, share_embeddings="none")
+    config = {"model": asdict(model), "data": asdict(data)}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    for side in ("source", "target"):
+        vocabulary.save(folder / f"vocabulary.{side}.model")
+    torch.manual_seed(1)
+    built = build_model(model, len(vocabulary), len(vocabulary), True)
+    save_checkpoint(folder / "checkpoints" / "checkpoint_best.safetensors", built, Progress())
+    return folder
+
+
+@pytest.fixture
+def here(run, tmp_path):
+    """The working folder, with a text in it."""
+    (tmp_path / "here" / "in.de").write_text("\n".join(LINES) + "\n", encoding="utf-8")
+    return tmp_path / "here"
+
+
+def give(monkeypatch, text, terminal=False):
+    """Put a text on standard input."""
+    stream = io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8")
+    stream.isatty = lambda: terminal
+    monkeypatch.setattr(sys, "stdin", stream)
+
+
+def test_a_file_and_standard_input_give_the_same(run, folder, here, monkeypatch):
+    done = run(main, f"run={folder}", "input=in.de", "output=out.en", *SHORT)
+    assert done.code == 0
+    written = (here / "out.en").read_text(encoding="utf-8")
+    assert [bool(line) for line in written.split("\n")] == [True, False, True, True, False]
+    give(monkeypatch, "\n".join(LINES) + "\n")
+    done = run(main, f"run={folder}", *SHORT)
+    assert (done.code, done.out) == (0, written)
+
+
+def test_n_best_as_json_lines(run, folder, here):
+    settings = ("format=jsonl", "decode.n_best=3", "output=out.jsonl")
+    assert run(main, f"run={folder}", "input=in.de", *settings, *SHORT).code == 0
+    lines = (here / "out.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    records = [json.loads(line) for line in lines]
+    assert [len(record["hypotheses"]) for record in records] == [3, 0, 3, 3]
+    for record in records:
+        scores = [hypothesis["score"] for hypothesis in record["hypotheses"]]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_sampling_is_fixed_by_the_seed(run, folder, here):
+    def sample(seed):
+        settings = ("decode=sampling", f"decode.seed={seed}", *SHORT)
+        return run(main, f"run={folder}", "input=in.de", *settings).out
+
+    assert sample(1) == sample(1)
+    assert sample(1) != sample(2)
+
+
+def test_a_terminal_gets_a_prompt_and_the_n_best(run, folder, here, monkeypatch):
+    give(monkeypatch, "Der Hund läuft.\n\nWarum nicht?\n", terminal=True)
+    done = run(main, f"run={folder}", "decode.n_best=2", *SHORT)
+    assert done.code == 0
+    answers = [line for line in done.out.split("\n") if "  " in line]
+    assert len(answers) == 4
+    best, second = (float(answer.removeprefix("de> ").split()[0]) for answer in answers[:2])
+    assert best >= second
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["input=nowhere.de"], "cannot read nowhere.de: No such file or directory"),
+        (["input=in.de", "output=in.de"], "`output` and `input` are the same file, in.de"),
+        (["input=in.de", "output=."], "`output` . is a folder: name a file"),
+        (["input=in.de", "decode.n_best=2"], "`decode.n_best` is 2, but `format` text holds one"),
+        (["input=in.de", "decode.n_best=9"], "`n_best` must not exceed `beam_size` (5)"),
+        (["input=in.de", "format=xml"], "`format` must be one of text, jsonl, fairseq"),
+        (["reference=in.de"], "`reference` goes with `input` and `format` jsonl or fairseq only"),
+        (["input=bad.de"], "bad.de, line 2, byte 1: not valid UTF-8 (0xff)"),
+        (["input=in.de", "checkpoint=7"], "checkpoint_7.safetensors: no such checkpoint"),
+    ],
+)
+def test_wrong_settings_and_files(run, folder, here, settings, message):
+    (here / "bad.de").write_bytes(b"gut\n\xff\n")
+    before = sorted(path.name for path in here.iterdir())
+    assert message in run(main, f"run={folder}", *settings).error()
+    assert sorted(path.name for path in here.iterdir()) == before
+
+
+def test_wrong_bytes_on_standard_input(run, folder, here, monkeypatch):
+    give(monkeypatch, "")
+    sys.stdin.buffer.write(b"gut\nb\xfcse\n")
+    sys.stdin.buffer.seek(0)
+    assert "<stdin>, line 2, byte 2: not valid UTF-8 (0xfc)" in run(main, f"run={folder}").error()
+
+
+def test_no_run(run, here):
+    assert "here: no run folder" in run(main, f"run={here}", "input=in.de").error()
