@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
     config = {"model": asdict(model), "data": asdict(data)}
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     for side in ("source", "target"):
-        vocabulary.save(folder / f"vocabulary.{side}.model")
+        (folder / f"vocabulary.{side}.model").write_bytes(vocabulary.model)
     torch.manual_seed(1)
     built = build_model(model, len(vocabulary), len(vocabulary), True)
     save_checkpoint(folder / "checkpoints" / "checkpoint_best.safetensors", built, Progress())

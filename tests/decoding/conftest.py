@@ -5,11 +5,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-import yaml
+from small_models import model_config
 
 from reluformer.config.build import build_model
-from reluformer.config.model import ModelConfig
-from reluformer.config.paths import config_dir
 from reluformer.data.vocabulary import EOS, train_vocabulary
 from reluformer.decoding.options import DecodeOptions
 from reluformer.decoding.translate import Translator
@@ -131,37 +129,20 @@ def vocabulary(tmp_path_factory, words):
 
 @pytest.fixture(scope="session")
 def transformer(vocabulary):
-    """A small random Transformer with the attention of conf/attention."""
+    """A small random Transformer with clear preferences, so that some sentences end early."""
 
-    def build(attention: str = "softmax", max_positions: int = 48, seed: int = 1):
-        torch.manual_seed(seed)
-        folder = config_dir() / "attention"
-        name, _, centered = attention.partition("_")
-        node = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
-        if centered:
-            node["center"] = "row"
-        ffn = {"_target_": "reluformer.model.ffn.ReluFFN", "initialisation": "xavier"}
-        config = ModelConfig(
-            encoder_self_attention=node,
-            decoder_self_attention=node,
-            cross_attention=node,
-            encoder_ffn=ffn,
-            decoder_ffn=ffn,
+    def build(attention: str = "softmax", max_positions: int = 48):
+        torch.manual_seed(1)
+        config = model_config(
+            attention,
             encoder_layers=1,
-            decoder_layers=2,
             d_model=32,
-            ffn_dim=64,
-            num_heads=4,
-            pre_norm=False,
             share_embeddings="none",
             max_positions=max_positions,
-            dropout=0.3,
-            attention_dropout=0.0,
-            activation_dropout=0.0,
         )
         model = build_model(config, len(vocabulary), len(vocabulary), True).eval()
         with torch.no_grad():
-            model.output_projection.weight *= 3  # clear preferences, and some short sentences
+            model.output_projection.weight *= 3
         return model
 
     return build
