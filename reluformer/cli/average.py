@@ -1,0 +1,53 @@
+"""reluformer-average: several checkpoints of a run to one."""
+
+from pathlib import Path
+
+from reluformer.cli.app import command
+from reluformer.config.averaging import AverageConfig
+from reluformer.console import console
+from reluformer.errors import UserError
+from reluformer.training.checkpoint import (
+    NUMBERED,
+    average_checkpoints,
+    checkpoint_path,
+    numbered_checkpoints,
+    write_tensors,
+)
+
+
+@command("average", AverageConfig)
+def main(config: AverageConfig) -> None:
+    """Average the weights of a run's newest numbered checkpoints.
+
+    Writes checkpoints/checkpoint_avg_<last>.safetensors; `reluformer-translate checkpoint=avg_5`
+    then uses it. Averaging the last five to ten usually gains a few tenths of a BLEU point.
+
+    Examples:
+        reluformer-average run=runs/multi30k_en_de/softmax-seed1
+        reluformer-average run=runs/multi30k_en_de/softmax-seed1 last=10
+        reluformer-average run=runs/multi30k_en_de/softmax-seed1 last=5 upto=8000
+    """
+    run = Path(config.run)
+    found = numbered_checkpoints(run)
+    if config.upto is not None:
+        found = [path for path in found if updates_of(path) <= config.upto]
+    if len(found) < config.last:
+        there = ", ".join(str(updates_of(path)) for path in found) or "none"
+        raise UserError(
+            f"{run}: `last` asks for {config.last} numbered checkpoints, but there are "
+            f"{len(found)} ({there}); `train.save_interval` and `train.keep_checkpoints` decide"
+        )
+    chosen = found[-config.last :]
+    path = checkpoint_path(run, f"avg_{config.last}")
+    write_tensors(path, average_checkpoints(chosen), {})
+    console.print(f"{path}: mean of {', '.join(str(updates_of(p)) for p in chosen)}")
+
+
+def updates_of(path: Path) -> int:
+    """The number in a numbered checkpoint's name."""
+    match = NUMBERED.fullmatch(path.name)
+    return int(match[1]) if match else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The whole main job, through the commands a user types: text in, a score out."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from reversal import write_reversal_text
+from safetensors.torch import load_file
+
+DATA = [
+    "data=custom",
+    "data.name=reversal",
+    "data.source_lang=aa",
+    "data.target_lang=bb",
+    "data.text=text",
+    "data.binary=binary",
+    "data.vocab_size=20",
+]
+SMALL = [
+    "model.encoder_layers=1",
+    "model.decoder_layers=1",
+    "model.d_model=64",
+    "model.ffn_dim=128",
+    "model.dropout=0.0",
+    "optim.learning_rate=3e-3",
+    "optim.warmup_updates=100",
+    "train.max_tokens=512",
+    "train.log_interval=1",
+    "train.statistics_interval=100",
+    "train.valid_sentences=20",
+    "threads=1",
+]
+
+
+def command(folder: Path, name: str, *arguments: str, launcher: tuple[str, ...] = ()) -> str:
+    """Run a command to its successful end in `folder`; its standard output."""
+    module = f"reluformer.cli.{name}"
+    done = subprocess.run(
+        [sys.executable, *launcher, "-m", module, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def attention(kind: str) -> list[str]:
+    sites = ("encoder_self_attention", "decoder_self_attention", "cross_attention")
+    return [f"attention@model.{site}={kind}" for site in sites]
+
+
+def train_entries(run: Path, kind: str = "train") -> list[dict]:
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").split("\n")
+    return [entry for line in lines if line and (entry := json.loads(line))["kind"] == kind]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pipeline")
+    write_reversal_text(folder / "text", {"train": 4000, "valid": 60, "test": 100})
+    command(folder, "preprocess", *DATA)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["softmax", "relu", "relu_centered"])
+def test_each_attention_learns_to_spell_backwards(folder: Path, kind: str) -> None:
+    """One layer and 500 updates: almost every line of the unseen test set comes out reversed."""
+    updates = ["train.max_updates=500", "train.valid_interval=250", "train.save_interval=100"]
+    command(folder, "train", *DATA, *SMALL, *attention(kind), *updates, f"run={kind}")
+    command(folder, "average", f"run={kind}", "last=2")
+    for checkpoint in ("best", "avg_2"):
+        output = f"{kind}.{checkpoint}.bb"
+        where = [f"run={kind}", f"checkpoint={checkpoint}"]
+        command(folder, "translate", *where, "input=text/test.aa", f"output={output}")
+        scores = f"{kind}.{checkpoint}.json"
+        command(
+            folder, "score", f"hypothesis={output}", "reference=text/test.bb", f"output={scores}"
+        )
+        hypotheses = (folder / output).read_text(encoding="utf-8").split("\n")
+        references = (folder / "text/test.bb").read_text(encoding="utf-8").split("\n")
+        right = sum(ours == theirs for ours, theirs in zip(hypotheses, references, strict=True))
+        assert right >= 70, f"{checkpoint}: {right} of 100 lines right"
+        assert (folder / scores).stat().st_size > 0
+
+
+def test_two_processes_train_as_one_that_accumulates(folder: Path) -> None:
+    """torchrun with two processes, and one process with twice the accumulation: same losses."""
+    settings = [*DATA, *SMALL, *attention("relu_centered"), "model.dropout=0.2"]
+    settings += ["train.max_updates=12", "train.valid_interval=6"]
+    command(folder, "train", *settings, "train.update_freq=2", "run=one")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    command(folder, "train", *settings, "run=two", launcher=launcher)
+    one, two = train_entries(folder / "one"), train_entries(folder / "two")
+    assert len(one) == len(two) == 12
+    for ours, theirs in zip(one, two, strict=True):
+        assert ours["tokens_per_update"] == theirs["tokens_per_update"]
+        for name in ("loss", "nll", "regulariser_normalisation", "gradient_norm"):
+            assert theirs[name] == pytest.approx(ours[name], rel=1e-4), (name, ours["update"])
+    valid = [train_entries(folder / run, "valid")[-1] for run in ("one", "two")]
+    assert valid[1]["nll"] == pytest.approx(valid[0]["nll"], rel=1e-4)
+
+
+def test_interrupted_training_saves_and_continues_to_the_same_end(folder: Path) -> None:
+    """Ctrl-C in the middle: a clean exit, and the same command ends where no stop would have."""
+    settings = [*DATA, *SMALL, *attention("relu_centered"), "model.dropout=0.2"]
+    settings += ["train.max_updates=60", "train.valid_interval=30"]
+    command(folder, "train", *settings, "run=straight")
+    arguments = [sys.executable, "-m", "reluformer.cli.train", *settings, "run=stopped"]
+    process = subprocess.Popen(arguments, cwd=folder, stderr=subprocess.PIPE, text=True)
+    metrics = folder / "stopped" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and len(train_entries(metrics.parent))):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert "the same command continues" in said
+    assert 0 < train_entries(metrics.parent)[-1]["update"] < 60
+    command(folder, "train", *settings, "run=stopped")
+    straight, stopped = (train_entries(folder / run) for run in ("straight", "stopped"))
+    assert [entry["nll"] for entry in stopped] == [entry["nll"] for entry in straight]
+    ours, theirs = (
+        load_file(folder / run / "checkpoints" / "checkpoint_last.safetensors")
+        for run in ("stopped", "straight")
+    )
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_other_settings_do_not_continue_a_run(folder: Path) -> None:
+    settings = [*DATA, *SMALL, "train.max_updates=2", "run=fixed"]
+    command(folder, "train", *settings)
+    changed = subprocess.run(
+        [sys.executable, "-m", "reluformer.cli.train", *settings, "optim.learning_rate=1e-3"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert changed.returncode == 2
+    assert "optim.learning_rate: 0.003 -> 0.001" in changed.stderr
+    assert changed.stderr.count("\n") == 1
