@@ -10,6 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from reluformer.console import console
 from reluformer.errors import UserError
 
 Write = Callable[[str, int], None]  # text of whole lines, and the number of inputs done by then
@@ -26,8 +27,9 @@ def destination(output: Path | None, identity: str | None) -> Iterator[tuple[Wri
         done = partial.open()
         try:
             yield partial.write, done
-        finally:
-            partial.close()
+        except BaseException:
+            partial.leave()
+            raise
         partial.publish()
 
 
@@ -76,14 +78,15 @@ class PartialFile:
         return int(state.get("done", 0))
 
     def _read_state(self) -> dict[str, Any]:
-        if self.identity is None or not (self.state_path.exists() and self.path.exists()):
+        if not (self.state_path.exists() and self.path.exists()):
             return {}
         try:
             state = json.loads(self.state_path.read_text(encoding="utf-8"))
-            same, size = state["identity"] == self.identity, state["bytes"]
+            ours = state["identity"] == self.identity
+            ours = ours and self.path.stat().st_size >= state["bytes"]
         except (ValueError, KeyError, TypeError):
-            same, size = False, 0
-        if not same or self.path.stat().st_size < size:
+            ours = False
+        if not ours:
             raise UserError(
                 f"{self.path} belongs to another command (other input, model or settings) that "
                 "was stopped: run that one again to finish it, or delete the file"
@@ -92,19 +95,28 @@ class PartialFile:
 
     def write(self, text: str, done: int) -> None:
         """Append, and note that so many inputs are done once that is on the disk."""
-        self._file.write(text.encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.write(text.encode())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from None
         if self.identity is not None:
             state = {"identity": self.identity, "done": done, "bytes": self._file.tell()}
             new = self.state_path.with_name(self.state_path.name + ".new")
             new.write_text(json.dumps(state), encoding="utf-8")
             new.replace(self.state_path)
 
-    def close(self) -> None:
+    def leave(self) -> None:
+        """Stop before the end: keep what is certain and say so, or leave nothing behind."""
         self._file.close()
+        if self.path.stat().st_size == 0:
+            self.path.unlink()
+        elif self.identity is not None:
+            console.print(f"{self.path} has what is done; the same command goes on from there")
 
     def publish(self) -> None:
         """Give the finished file its name."""
+        self._file.close()
         self.path.replace(self.output)
         self.state_path.unlink(missing_ok=True)

@@ -85,12 +85,25 @@ def test_does_not_continue_something_else(translator, source, tmp_path, change):
     assert not output.exists()
 
 
+def test_a_stream_does_not_write_over_an_unfinished_file(translator, source, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(translator(), source, tmp_path / "out.en", stop_at(23))
+    with pytest.raises(UserError, match="belongs to another command"):
+        translate_stream(translator(), io.BytesIO(b"haus\n"), as_text, 10, tmp_path / "out.en")
+
+
 def test_one_command_at_a_time(translator, source, tmp_path):
     with (
         FileLock(tmp_path / "out.en.partial.lock"),
         pytest.raises(UserError, match="is being written by another command"),
     ):
         run(translator(), source, tmp_path / "out.en")
+
+
+def test_nothing_is_left_of_what_never_began(translator, source, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(translator(), source, tmp_path / "out.en", stop_at(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["in.de"]
 
 
 def test_references_stand_beside_their_lines(translator, source, tmp_path):
