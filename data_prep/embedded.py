@@ -1,14 +1,17 @@
 """The embedded corpus: German-English text from a grammar of our own, made without a network."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 from grammar.chance import Chance
+from grammar.documents import Document, documents, numbered
 from grammar.lexicon import Lexicon, Pair, load_lexicon
 from grammar.sentences import Sentences
-from grammar.splits import SPLITS, distinct, seed_for
+from grammar.splits import distinct, seed_for
 from output import Output, Report
 
 from reluformer.cli.app import command
@@ -16,18 +19,9 @@ from reluformer.console import console, track
 from reluformer.errors import UserError
 
 LANGS = ("de", "en")
+MARK = "<d>"  # the line before each document, on both sides
 
-
-@dataclass
-class Sizes:
-    """How many of each split."""
-
-    train: int
-    valid: int
-    test: int
-
-    def of(self, split: str) -> int:
-        return {"train": self.train, "valid": self.valid, "test": self.test}[split]
+Fill = Callable[..., Report]  # staging folder, lexicon, sizes, seed -> counts
 
 
 @dataclass
@@ -37,49 +31,81 @@ class EmbeddedConfig:
     sentences: int
     valid_sentences: int
     test_sentences: int
+    documents: int
+    valid_documents: int
+    test_documents: int
     seed: int
     overwrite: bool
 
     def __post_init__(self) -> None:
-        for setting in ("sentences", "valid_sentences", "test_sentences"):
-            if getattr(self, setting) < 1:
-                raise UserError(f"`{setting}` must be at least 1, but is {getattr(self, setting)}")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            least = 1 if field.name.endswith("sentences") else 0
+            if field.name != "overwrite" and value < least:
+                raise UserError(f"`{field.name}` must be at least {least}, but is {value}")
+        for setting in ("valid_documents", "test_documents"):
+            value = getattr(self, setting)
+            if self.documents and (value < 2 or value % 2):
+                rule = "must be even and at least 2, as its documents come in pairs"
+                raise UserError(f"`{setting}` {rule}, but is {value}")
+
+    def sizes(self, kind: str) -> dict[str, int]:
+        """How many sentences or documents each split has."""
+        names = {"train": kind, "valid": f"valid_{kind}", "test": f"test_{kind}"}
+        return {split: getattr(self, name) for split, name in names.items()}
 
 
 @command("data_prep/embedded", EmbeddedConfig)
 def main(config: EmbeddedConfig) -> None:
-    """Generate the embedded German-English corpus.
+    """Generate the embedded German-English corpus: sentences and documents from a grammar.
 
-    Writes data/embedded/text, sentence pairs drawn from a grammar; the same seed gives the same
-    text everywhere.
+    Writes data/embedded/text with single sentences, and data/embedded_documents/text with
+    documents, a line `<d>` before each, in which a later sentence can only be translated rightly
+    by looking far back: <split>.probes.jsonl lists these places, and data_prep/count_probes.py
+    counts how many of them a translation got right. The same seed gives the same text everywhere,
+    and no sentence of valid or test occurs in train, whatever the seed.
 
     Examples:
         python data_prep/embedded.py
-        python data_prep/embedded.py sentences=100000 seed=2
+        python data_prep/embedded.py sentences=100000 documents=0 seed=2
     """
-    lexicon = load_lexicon()
-    sizes = Sizes(config.sentences, config.valid_sentences, config.test_sentences)
-    options = {"sizes": vars(sizes), "seed": config.seed, "grammar": grammar_digest()}
-    output = Output("embedded", "embedded", options, {})
+    prepare("embedded", fill_sentences, config.sizes("sentences"), config)
+    if config.documents:
+        prepare("embedded_documents", fill_documents, config.sizes("documents"), config)
 
-    def fill(staging: Path) -> Report:
-        return {
-            split: write_pairs(
-                staging,
-                split,
-                track(
-                    sentences(lexicon, split, sizes.of(split), config.seed),
-                    split,
-                    sizes.of(split),
-                ),
-            )
-            for split in SPLITS
-        }
 
-    report = output.make(fill, config.overwrite)
+def prepare(name: str, fill: Fill, sizes: dict[str, int], config: EmbeddedConfig) -> None:
+    """Make data/<name>/text and say what is in it."""
+    options = {"sizes": sizes, "seed": config.seed, "grammar": grammar_digest()}
+    output = Output(name, "embedded", options, {})
+    made = partial(fill, lexicon=load_lexicon(), sizes=sizes, seed=config.seed)
+    report = output.make(made, config.overwrite)
     for split, counts in report["counts"].items():
-        console.print(f"{split}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
+        told = ", ".join(f"{count:,} {what}" for what, count in counts.items())
+        console.print(f"{split}: {told}")
     console.print(f"prepared {output.folder}")
+
+
+def fill_sentences(folder: Path, lexicon: Lexicon, sizes: dict[str, int], seed: int) -> Report:
+    counts: Report = {}
+    for split, size in sizes.items():
+        pairs = list(track(sentences(lexicon, split, size, seed), f"{split} sentences", size))
+        write_pairs(folder, split, pairs)
+        counts[split] = {"pairs": len(pairs)} | count_words(pairs)
+    return counts
+
+
+def fill_documents(folder: Path, lexicon: Lexicon, sizes: dict[str, int], seed: int) -> Report:
+    counts: Report = {}
+    for split, size in sizes.items():
+        drawn = documents(lexicon, split, size, seed, twins=split != "train")
+        listed = list(track(drawn, f"{split} documents", size))
+        pairs = [pair for document in listed for pair in document.sentences]
+        counts[split] = {"documents": len(listed), "pairs": len(pairs)} | count_words(pairs)
+        lines = [pair for document in listed for pair in [(MARK, MARK), *document.sentences]]
+        write_pairs(folder, split, lines)
+        counts[split]["probes"] = write_probes(folder / f"{split}.probes.jsonl", listed)
+    return counts
 
 
 def sentences(lexicon: Lexicon, split: str, count: int, seed: int) -> Iterator[Pair]:
@@ -88,24 +114,38 @@ def sentences(lexicon: Lexicon, split: str, count: int, seed: int) -> Iterator[P
     return distinct(speaker.sentence, split, count)
 
 
-def write_pairs(folder: Path, split: str, pairs: Iterator[Pair]) -> Report:
-    """<split>.de and <split>.en, line by line; returns what was written."""
-    written = list(pairs)
-    counts: Report = {"pairs": len(written)}
+def write_pairs(folder: Path, split: str, pairs: list[Pair]) -> None:
+    """<split>.de and <split>.en, line by line."""
     for side, lang in enumerate(LANGS):
-        lines = [pair[side] for pair in written]
-        counts[f"{lang} words"] = sum(line.count(" ") + 1 for line in lines)
-        text = "".join(f"{line}\n" for line in lines)
+        text = "".join(f"{pair[side]}\n" for pair in pairs)
         (folder / f"{split}.{lang}").write_bytes(text.encode())
-    return counts
+
+
+def write_probes(path: Path, listed: list[Document]) -> int:
+    """One probe a line, by document and line; returns how many."""
+    entries = []
+    first_line = 2  # the first line is the first document's mark
+    for index, document in enumerate(listed, start=1):
+        probes = numbered(document, index, first_line)
+        entries += [json.dumps(probe.to_json(), ensure_ascii=False) for probe in probes]
+        first_line += len(document.sentences) + 1
+    path.write_bytes("".join(f"{entry}\n" for entry in entries).encode())
+    return len(entries)
+
+
+def count_words(pairs: list[Pair]) -> Report:
+    return {
+        f"{lang} words": sum(pair[side].count(" ") + 1 for pair in pairs)
+        for side, lang in enumerate(LANGS)
+    }
 
 
 def grammar_digest() -> str:
     """SHA-256 over the grammar's files, so that text of an older grammar is not taken for this."""
     digest = hashlib.sha256()
     folder = Path(__file__).parent / "grammar"
-    for path in sorted([*folder.glob("*.py"), *folder.glob("tables/*.txt")]):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.txt")]):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -1,6 +1,7 @@
 """Says meanings in English: do-support, progressive, modal verbs, and fixed word order."""
 
 from . import english_forms as forms
+from .english_verbs import verb_group
 from .numerals import english_number
 from .phrases import (
     Adverbial,
@@ -27,20 +28,6 @@ _PRONOUNS = {
     (1, "pl", ""): ("we", "us", "our"),
     (2, "pl", ""): ("you", "you", "your"),
     (3, "pl", ""): ("they", "them", "their"),
-}
-# Modal verbs: the auxiliary, or the verb that stands for it before `to`.
-_AUXILIARIES = {
-    ("can", False): "can",
-    ("can", True): "could",
-    ("must", False): "must",
-    ("may", False): "may",
-    ("should", False): "should",
-}
-_LEADING = {
-    "must": forms.VerbForms("have", "had", "had", "to"),
-    "want": forms.VerbForms("want", "wanted", "wanted", "to"),
-    "gladly": forms.VerbForms("like", "liked", "liked", "to"),
-    "may": forms.VerbForms("be", "was", "been", "allowed to"),
 }
 
 
@@ -114,62 +101,6 @@ def _subject_and_object(said: Clause) -> tuple[Phrase, tuple[Complement, ...], P
     return said.complements[0].phrase, said.complements[1:], said.subject
 
 
-def _verb_group(said: Clause, subject: Phrase, support: bool) -> tuple[str, str]:
-    """The auxiliary (perhaps empty) and the main verb without its tail; `support`: needs do."""
-    person, number = subject.person, subject.number
-    if isinstance(subject, Pronoun) and subject.polite:
-        person = 2
-    verb = said.verb.english if said.verb else forms.BE
-    if said.passive:
-        verb = forms.VerbForms("be", "was", "been", verb.participle)
-    past = said.tense in (Tense.PAST, Tense.PRETERITE)
-    tail = f" {verb.tail}" if said.passive else ""
-    if said.modal == "would like":
-        return "would", f"like to {verb.base}{tail}"
-    if said.modal:
-        return _modal_group(said, verb, (person, number), past, support)
-    match said.tense:
-        case Tense.FUTURE | Tense.GOING:
-            return "will", verb.base + tail
-        case Tense.PERFECT:
-            return _inflect(forms.HAVE, person, number, False), verb.participle + tail
-        case Tense.PRESENT if said.progressive and verb.base != "be":
-            return forms.be(person, number, False), verb.progressive
-    return _simple(verb, person, number, past, support, tail)
-
-
-def _modal_group(
-    said: Clause, verb: forms.VerbForms, agreement: tuple[int, str], past: bool, support: bool
-) -> tuple[str, str]:
-    """must not for darf nicht, do not have to for muss nicht."""
-    base = verb.base + (f" {verb.tail}" if said.passive else "")
-    negated = said.negation == "not"
-    if said.modal == "may" and negated and not past:
-        return "must", base
-    if (said.modal, past) in _AUXILIARIES and not (said.modal == "must" and (negated or support)):
-        return _AUXILIARIES[said.modal, past], base
-    lead = _LEADING[said.modal]
-    auxiliary, main = _simple(lead, *agreement, past, support, "")
-    return auxiliary, f"{main} {lead.tail} {base}".strip()
-
-
-def _simple(
-    verb: forms.VerbForms, person: int, number: str, past: bool, support: bool, tail: str
-) -> tuple[str, str]:
-    if verb.base == "be":
-        return forms.be(person, number, past), tail.strip()
-    if support:
-        third = person == 3 and number == "sg"
-        return ("did" if past else "does" if third else "do"), verb.base
-    return "", verb.past if past else _inflect(verb, person, number, past)
-
-
-def _inflect(verb: forms.VerbForms, person: int, number: str, past: bool) -> str:
-    if past:
-        return verb.past
-    return verb.third if person == 3 and number == "sg" else verb.base
-
-
 def clause(said: Clause, form: str = "statement") -> str:
     """`form`: statement, question, embedded (whether he reads), relative, infinitive (to read),
     imperative (please read); without capital and full stop."""
@@ -177,7 +108,7 @@ def clause(said: Clause, form: str = "statement") -> str:
     asked = isinstance(subject, Interrogative) or _is_which(subject)
     inverted = form == "question" and not asked
     support = inverted or said.negation == "not"
-    auxiliary, main = _verb_group(said, subject, support)
+    auxiliary, main = verb_group(said, subject, support)
     front = _front(said, complements, form)
     after = _after(said, complements, moved, form)
     if form in ("infinitive", "imperative"):
@@ -219,9 +150,8 @@ def _front(said: Clause, complements: tuple[Complement, ...], form: str) -> list
         asked = [c.phrase for c in complements if _asked(c.phrase)]
         return [phrase(asked[0], False)] if asked else []
     if form == "relative":
-        return [
-            _relative_phrase(c) for c in complements if isinstance(c.phrase, Relative)
-        ]
+        several = len(complements) > 1
+        return [_relative_phrase(c, several) for c in complements if isinstance(c.phrase, Relative)]
     return [a.words[1] for a in said.adverbials if _fronted(a, said, form)]
 
 
@@ -233,8 +163,10 @@ def _asked(said: Phrase) -> bool:
     return isinstance(said, Interrogative) or _is_which(said)
 
 
-def _relative_phrase(complement: Complement) -> str:
-    preposition = complement.frame.english_preposition
+def _relative_phrase(complement: Complement, several: bool) -> str:
+    """that, whom, for which; to whom something is given"""
+    given = several and complement.frame.case == "dat"
+    preposition = complement.frame.english_preposition or ("to" if given else "")
     pronoun = phrase(complement.phrase, False)
     if preposition and pronoun == "that":
         pronoun = "which"
@@ -275,7 +207,7 @@ def _complement(said: Complement, form: str, negated: bool) -> str:
         return ""
     if form in ("question", "embedded") and _asked(said.phrase):
         return preposition  # Who are you waiting for?
-    return f"{preposition} {phrase(said.phrase, False, negated)}".strip()
+    return f"{preposition} {phrase(said.phrase, False, negated and said.plain)}".strip()
 
 
 def _predicate(said: Predicate, negated: bool) -> str:

@@ -2,7 +2,21 @@
 
 from dataclasses import dataclass
 
-_DOUBLING = ("get", "put", "run", "swim", "win", "begin", "forget", "travel", "cancel", "stop")
+_DOUBLING = (
+    "get",
+    "put",
+    "run",
+    "swim",
+    "win",
+    "begin",
+    "forget",
+    "travel",
+    "cancel",
+    "stop",
+    "sit",
+    "hit",
+    "rub",
+)
 _VOWEL_SOUND = ("a", "e", "i", "o", "u", "hour", "honest")
 _CONSONANT_SOUND = ("uni", "use", "euro", "one")
 

@@ -1,6 +1,8 @@
 """Says meanings in German: case, agreement, and the order of the sentence bracket."""
 
 from . import german_forms as forms
+from .german_verbs import verb_complex
+from .numerals import german_number
 from .phrases import (
     Clause,
     Fixed,
@@ -14,7 +16,6 @@ from .phrases import (
     Relative,
     Tense,
 )
-from .numerals import german_number
 
 _PRONOUNS = {  # nominative, accusative, dative, reflexive
     (1, "sg", ""): ("ich", "mich", "mir", "mich"),
@@ -28,17 +29,16 @@ _PRONOUNS = {  # nominative, accusative, dative, reflexive
     "polite": ("Sie", "Sie", "Ihnen", "sich"),
 }
 _CASES = {"nom": 0, "acc": 1, "dat": 2, "reflexive": 3}
-_MODALS = {
-    "can": forms.KÖNNEN,
-    "must": forms.MÜSSEN,
-    "want": forms.WOLLEN,
-    "may": forms.DÜRFEN,
-    "should": forms.SOLLEN,
-}
 # Positions in the middle field, from left to right.
 _SUBJECT, _REFLEXIVE, _PRONOUN, _TIME, _DATIVE, _DEFINITE = range(6)
 _NOT, _GLADLY, _MANNER, _PLACE, _INDEFINITE, _LAST = range(6, 12)
-_POSITION = {"please": _REFLEXIVE, "time": _TIME, "frequency": _TIME, "manner": _MANNER, "place": _PLACE}
+_POSITION: dict[str, float] = {
+    "please": _PRONOUN + 0.8,
+    "time": _TIME,
+    "frequency": _TIME,
+    "manner": _MANNER,
+    "place": _PLACE,
+}
 
 
 def phrase(said: Phrase, case: str, negated: bool = False) -> str:
@@ -68,9 +68,7 @@ def _noun_phrase(said: NounPhrase, case: str, negated: bool) -> str:
         forms.adjective(adjective.german, declension, case, agreement)
         for adjective in said.adjectives
     ]
-    head = forms.noun(
-        noun.german, noun.german_plural, noun.gender, noun.weak, case, said.number
-    )
+    head = forms.noun(noun.german, noun.german_plural, noun.gender, noun.weak, case, said.number)
     words = [determiner, *adjectives, head]
     if isinstance(said.possessor, Name):
         words[0] = f"{said.possessor.words[0]}s"
@@ -118,56 +116,17 @@ def relative_of(said: Phrase) -> str:
     return ""
 
 
-def prepositional(preposition: str, said: Phrase, case: str, negated: bool = False) -> str:
+def prepositional(preposition: str, said: Phrase, case: str) -> str:
     """With contraction, except before a relative clause: in dem Haus, in dem ..."""
-    text = phrase(said, case, negated)
+    text = phrase(said, case)
     plain = isinstance(said, NounPhrase) and said.determiner == "def" and said.relative is None
     return forms.contract(preposition, text) if plain else f"{preposition} {text}"
-
-
-def _agreement(subject: Phrase) -> tuple[int, str]:
-    polite = isinstance(subject, Pronoun) and subject.polite
-    return (3, "pl") if polite else (subject.person, subject.number)
-
-
-def _verb_complex(said: Clause) -> tuple[str, list[str], str]:
-    """The finite verb, the infinite verbs at the end, the prefix that the finite verb sheds."""
-    person, number = _agreement(said.subject)
-    verb = said.verb.german if said.verb else forms.SEIN
-    end: list[str] = []
-    if said.passive:
-        end, verb = [verb.participle], forms.WERDEN
-    if said.modal == "would like":
-        möchte = {(2, "sg"): "möchtest", (2, "pl"): "möchtet"}.get(
-            (person, number), "möchte" if number == "sg" else "möchten"
-        )
-        return möchte, [*end, verb.infinitive], ""
-    if said.modal in _MODALS:
-        inflect = forms.present if said.tense is Tense.PRESENT else forms.preterite
-        return inflect(_MODALS[said.modal], person, number), [*end, verb.infinitive], ""
-    match said.tense:
-        case Tense.PRESENT | Tense.GOING:
-            return forms.present(verb, person, number), end, verb.prefix
-        case Tense.FUTURE:
-            return forms.present(forms.WERDEN, person, number), [*end, verb.infinitive], ""
-        case Tense.PRETERITE:
-            return forms.preterite(verb, person, number), end, verb.prefix
-        case Tense.PAST if _simple_past(said):
-            return forms.preterite(verb, person, number), end, verb.prefix
-    auxiliary = forms.SEIN if verb.auxiliary == "sein" else forms.HABEN
-    participle = "worden" if said.passive else verb.participle
-    return forms.present(auxiliary, person, number), [*end, participle], ""
-
-
-def _simple_past(said: Clause) -> bool:
-    """Verbs whose spoken past is the preterite: war, wusste, and the passive."""
-    return said.passive or said.verb is None or "preterite" in said.verb.flags
 
 
 def clause(said: Clause, order: str = "second") -> str:
     """`order`: second (Heute lese ich), first (Lese ich), final (ich heute lese), relative
     (das ich heute lese), infinitive (heute zu lesen); without capital and full stop."""
-    finite, end, prefix = _verb_complex(said)
+    finite, end, prefix = verb_complex(said)
     front, field = _fields(said, order)
     middle = [text + relative for text, relative in field[:-1]]
     extraposed = ""
@@ -190,15 +149,14 @@ def _fields(said: Clause, order: str) -> tuple[list[str], list[tuple[str, str]]]
     if order != "infinitive":
         position = _SUBJECT
         text = phrase(said.subject, "nom")
-        items.append((position, "subject", (text, relative_of(said.subject))))
+        role = "relative" if isinstance(said.subject, Relative) else "subject"
+        items.append((position, role, (text, relative_of(said.subject))))
     items += _verbal_items(said, order)
     for index, complement in enumerate(said.complements):
         items.append(_complement_item(said, index))
         if isinstance(complement.phrase, Relative):
             items[-1] = (-1, "relative", items[-1][2])
     items.sort(key=lambda item: item[0])
-    if isinstance(said.subject, Relative):
-        items[0] = (-1, "relative", items[0][2])
     asked = "question" if said.front == "question" else ""
     front_role = {"second": said.front, "relative": "relative", "final": asked}.get(order, "")
     front = [] if said.question is None else [said.question[0]]
@@ -211,7 +169,7 @@ def _fields(said: Clause, order: str) -> tuple[list[str], list[tuple[str, str]]]
 
 def _verbal_items(said: Clause, order: str) -> list[tuple[float, str, tuple[str, str]]]:
     """Reflexive, adverbials, negation and predicate."""
-    items = [
+    items: list[tuple[float, str, tuple[str, str]]] = [
         (_POSITION[adverbial.kind], adverbial.kind, (adverbial.words[0], ""))
         for adverbial in said.adverbials
     ]
@@ -219,7 +177,9 @@ def _verbal_items(said: Clause, order: str) -> list[tuple[float, str, tuple[str,
         reflexive = "sich"
         if isinstance(said.subject, Pronoun) and order != "infinitive":
             reflexive = phrase(said.subject, "reflexive")
-        noun = not isinstance(said.subject, Pronoun)  # dass sich Anna freut, but dass ich mich freue
+        noun = not isinstance(
+            said.subject, Pronoun
+        )  # dass sich Anna freut, but dass ich mich freue
         items.append((_SUBJECT - 0.5 if noun else _REFLEXIVE, "reflexive", (reflexive, "")))
     if said.modal == "gladly":
         items.append((_GLADLY, "gladly", ("gern", "")))
@@ -239,20 +199,21 @@ def _verbal_items(said: Clause, order: str) -> list[tuple[float, str, tuple[str,
 
 def _negated_object(said: Clause) -> bool:
     """Whether kein carries the negation."""
-    objects = [c.phrase for c in said.complements if c.frame.case == "acc"]
+    objects = [c.phrase for c in said.complements if c.plain]
     if said.predicate and said.predicate.phrase:
         objects.append(said.predicate.phrase)
     return any(isinstance(p, NounPhrase) and p.indefinite for p in objects)
 
 
 def _complement_item(said: Clause, index: int) -> tuple[float, str, tuple[str, str]]:
-    frame, argument = said.complements[index].frame, said.complements[index].phrase
-    negated = said.negation in ("not", "not yet")
+    complement = said.complements[index]
+    frame, argument = complement.frame, complement.phrase
+    negated = complement.plain and said.negation in ("not", "not yet")
     relative = relative_of(argument)
     if isinstance(argument, Fixed):
         return _LAST, "goal", (phrase(argument, "acc"), relative)
     if frame.german_preposition:
-        text = prepositional(frame.german_preposition, argument, frame.case, negated)
+        text = prepositional(frame.german_preposition, argument, frame.case)
         role = "question" if isinstance(argument, Interrogative) else "prepositional"
         return _LAST, role, (text, relative)
     text = phrase(argument, frame.case, negated)

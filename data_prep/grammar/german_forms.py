@@ -162,14 +162,14 @@ _IRREGULAR_PRESENT = {  # ich, du, er, ihr; the rest is the infinitive
     "sollen": ("soll", "sollst", "soll", "sollt"),
     "mögen": ("mag", "magst", "mag", "mögt"),
 }
-_INSEPARABLE = ("be", "ver", "er", "ent", "zer", "ge", "emp")
+_INSEPARABLE = ("be", "ver", "er", "ent", "zer", "ge", "emp", "über", "unter")
 
 
 def verb_forms(text: str) -> VerbForms:
     """`auf|stehen, steht, stand, ist gestanden`, or a weak verb's infinitive alone."""
     parts = text.split(", ")
     citation = parts[0].removeprefix("sich ")
-    prefix, bar, infinitive = citation.rpartition("|")
+    prefix, _, infinitive = citation.rpartition("|")
     auxiliary = "sein" if parts[-1].split()[0] == "ist" else "haben"
     if len(parts) == 4:
         third, past, participle = parts[1], parts[2], parts[3].removeprefix("ist ")
@@ -189,7 +189,7 @@ def _stem(infinitive: str) -> str:
 
 def _needs_e(stem: str) -> bool:
     """arbeit-e-t, öffn-e-t, but lern-t, kauf-t"""
-    return stem.endswith(("t", "d", "ffn", "chn", "tm"))
+    return stem.endswith(("t", "d", "ffn", "chn", "ckn", "tm"))
 
 
 def present(verb: VerbForms, person: int, number: str) -> str:

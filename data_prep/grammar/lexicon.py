@@ -1,7 +1,7 @@
 """The words: tables/*.txt read into nouns, verbs, adjectives and fixed expressions."""
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from . import english_forms, german_forms
@@ -73,6 +73,7 @@ class Lexicon:
     nouns: list[Noun]
     groups: dict[str, list[Noun]]
     verbs: list[Verb]
+    special_verbs: list[Verb]  # never drawn, only used by name
     adjectives: dict[str, list[Adjective]]
     names: dict[str, list[Pair]]
     compounds: dict[str, list[Pair]]
@@ -89,15 +90,27 @@ class Lexicon:
             self._by_kinds[kinds] = list(dict.fromkeys(mixed))
         return self._by_kinds[kinds]
 
+    def verbs_with_object(self, kind: str) -> list[Verb]:
+        """Verbs that take one thing of this kind, and nothing else."""
+        return [
+            verb
+            for verb in self.verbs
+            if len(verb.frames) == 1
+            and verb.frames[0].case == "acc"
+            and not verb.frames[0].german_preposition
+            and kind in verb.frames[0].kinds
+        ]
+
     @cached_property
     def verb_named(self) -> dict[str, Verb]:
-        return {verb.german.citation: verb for verb in self.verbs}
+        return {verb.german.citation: verb for verb in (*self.verbs, *self.special_verbs)}
 
     @cached_property
     def noun_named(self) -> dict[str, Noun]:
         return {noun.german: noun for noun in self.nouns}
 
 
+@cache
 def read_table(name: str) -> dict[str, list[str]]:
     """The lines of a table by section, without comments and empty lines."""
     sections: dict[str, list[str]] = {"": []}
@@ -168,8 +181,12 @@ def _parse_verb(line: str) -> Verb:
 
 def _read_nouns() -> tuple[list[Noun], dict[str, list[Noun]]]:
     sections = read_table("nouns.txt")
-    narrower = dict(_halves(line, ":") for line in sections.pop("groups"))
-    groups = {kind: [parse_noun(line, kind) for line in sections[kind]] for kind in sections if kind}
+    narrower = dict(_halves(line, ":") for line in sections["groups"])
+    groups = {
+        kind: [parse_noun(line, kind) for line in lines]
+        for kind, lines in sections.items()
+        if kind not in ("", "groups")
+    }
     nouns = [noun for group in groups.values() for noun in group]
     named = {noun.german: noun for noun in nouns}
     groups |= {kind: [named[word] for word in words.split()] for kind, words in narrower.items()}
@@ -179,16 +196,21 @@ def _read_nouns() -> tuple[list[Noun], dict[str, list[Noun]]]:
 def load_lexicon() -> Lexicon:
     """Read all tables."""
     nouns, groups = _read_nouns()
-    pairs = {
-        name: {section: [_halves(line) for line in lines] for section, lines in table.items()}
-        for name in ("names", "compounds", "adverbs", "frames")
-        for table in [read_table(f"{name}.txt")]
-    }
+
+    def pairs(table: str) -> dict[str, list[Pair]]:
+        sections = read_table(table)
+        return {section: [_halves(line) for line in sections[section]] for section in sections}
+
+    verbs = read_table("verbs.txt")
     adjectives = read_table("adjectives.txt")
     return Lexicon(
         nouns,
         groups,
-        [_parse_verb(line) for line in read_table("verbs.txt")[""]],
+        [_parse_verb(line) for line in verbs[""]],
+        [_parse_verb(line) for line in verbs["special"]],
         {kind: [_parse_adjective(line, kind) for line in adjectives[kind]] for kind in adjectives},
-        **pairs,
+        pairs("names.txt"),
+        pairs("compounds.txt"),
+        pairs("adverbs.txt"),
+        pairs("frames.txt"),
     )

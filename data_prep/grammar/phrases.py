@@ -108,6 +108,11 @@ class Complement:
     frame: Frame
     phrase: Phrase
 
+    @property
+    def plain(self) -> bool:
+        """Whether this is the direct object, which alone kein can negate."""
+        return self.frame.case == "acc" and not self.frame.german_preposition
+
 
 @dataclass(frozen=True)
 class Adverbial:
@@ -165,4 +170,3 @@ class Predicate:
     phrase: Phrase | None = None
     place: Pair | None = None
     degree: Pair | None = None  # sehr = very
-

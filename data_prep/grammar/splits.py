@@ -12,8 +12,8 @@ from .lexicon import Pair
 
 SPLITS = ("train", "valid", "test")
 
-# Sentences that differ in what a pronoun stands for belong together.
-_FOLDED = {"he": "it", "she": "it", "him": "it", "her": "it", "his": "its"}
+# Sentences that differ in what a pronoun stands for, or in a title, belong together.
+_FOLDED = dict.fromkeys(("he", "she", "him", "her", "his", "hers", "its"), "it") | {"mr": "ms"}
 
 
 def split_of(english: str) -> str:
@@ -29,12 +29,14 @@ def split_of(english: str) -> str:
 
 def seed_for(seed: int, *labels: str) -> int:
     """A seed of its own for each purpose."""
-    return int.from_bytes(hashlib.sha256("/".join([str(seed), *labels]).encode()).digest()[:6], "big")
+    return int.from_bytes(
+        hashlib.sha256("/".join([str(seed), *labels]).encode()).digest()[:6], "big"
+    )
 
 
 def distinct(draw: Callable[[], Pair], split: str, count: int) -> Iterator[Pair]:
     """`count` different pairs of this split."""
-    seen = set()
+    seen: set[Pair] = set()
     while len(seen) < count:
         pair = draw()
         if pair not in seen and split_of(pair[1]) == split:

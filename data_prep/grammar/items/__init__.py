@@ -1,0 +1,1 @@
+"""What documents introduce and later take up: things, people, institutions, ambiguous words."""

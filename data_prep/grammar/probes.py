@@ -1,0 +1,89 @@
+"""Probes: words of a document that only an earlier sentence allows to translate rightly."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from reluformer.errors import UserError
+
+DISTANCES = (2, 4, 8, 16, 32)  # upper ends of the buckets, in sentences
+ANSWERS = ("right", "wrong", "neither")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One place to look at in a translation.
+
+    `line` counts from 1 in the text file, `<d>` lines included, and `document` from 1. The
+    distances are from `antecedent` to `source`, in sentences and in words of the source side.
+    `pair` names two probes whose source sentences are the same and whose right answers are each
+    other's wrong ones, so that no system without context gets more than half of them right.
+    """
+
+    direction: str  # de-en, en-de
+    kind: str  # pronoun, name, job, acronym, term
+    document: int
+    line: int
+    sentences: int
+    words: int
+    antecedent: str
+    source: str
+    right: tuple[str, ...]
+    wrong: tuple[str, ...]
+    pair: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def parse_probe(entry: object, where: str) -> Probe:
+    """A line of probes.jsonl; `where` names it in the error."""
+    names = [field.name for field in fields(Probe)]
+    if not isinstance(entry, Mapping) or sorted(entry) != sorted(names):
+        raise UserError(f"{where} is not a probe: it needs {', '.join(names)}")
+    lists = {name: tuple(entry[name]) for name in ("right", "wrong")}
+    return Probe(**{**entry, **lists})
+
+
+def verdict(line: str, right: Iterable[str], wrong: Iterable[str]) -> str:
+    """right, wrong, or neither: which words stand in the line, upper and lower case alike."""
+    words = " ".join(["", *re.findall(r"[^\W_]+", line.lower()), ""])
+    found = {
+        name: any(f" {word.lower()} " in words for word in wanted)
+        for name, wanted in (("right", right), ("wrong", wrong))
+    }
+    if found["right"] == found["wrong"]:
+        return "neither"
+    return "right" if found["right"] else "wrong"
+
+
+def bucket(sentences: int) -> str:
+    """1-2, 3-4, 5-8, 9-16, 17-32, 33+"""
+    low = 1
+    for high in DISTANCES:
+        if sentences <= high:
+            return f"{low}-{high}"
+        low = high + 1
+    return f"{low}+"
+
+
+Counts = dict[tuple[str, str], Counter[str]]
+
+
+def count_probes(hypotheses: Sequence[str], probes: Iterable[Probe]) -> Counts:
+    """(kind, distance) -> how many probes came out right, wrong and neither.
+
+    `hypotheses` are the lines of a translated document file, `<d>` lines included.
+    """
+    counts: Counts = {}
+    for probe in sorted(probes, key=lambda probe: (probe.kind, probe.sentences)):
+        if probe.line > len(hypotheses):
+            raise UserError(
+                f"a probe is on line {probe.line}, but the translation has {len(hypotheses)} lines"
+            )
+        key = (probe.kind, bucket(probe.sentences))
+        answer = verdict(hypotheses[probe.line - 1], probe.right, probe.wrong)
+        counts.setdefault(key, Counter())[answer] += 1
+    return counts
