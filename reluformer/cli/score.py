@@ -24,13 +24,17 @@ def main(config: ScoreConfig) -> None:
     Two scores, never to be mixed up: BLEU and chrF of plain text, which sacreBLEU makes comparable
     between toolkits; and BLEU of Moses tokens in lower case, which the IWSLT14 literature reports.
     Plain text is tokenised for the second, tokens are detokenised for the first, and what is in
-    tokens already is never tokenised again; the output says what was done to each side.
+    tokens already is never tokenised again; the output says what was done to each side. Text that
+    has lost its case cannot be tokenised as before: for the exact second score of such a run,
+    translate with detokenise=false and give both forms of the reference.
 
     Examples:
-        reluformer-score hypothesis=test.en reference=data/iwslt14_de_en/text/test.raw.en
+        reluformer-score hypothesis=test.en reference=data/multi30k/text/test.en
         reluformer-score hypothesis=relu.en baseline=softmax.en reference=test.en
         reluformer-score hypothesis=[a.en,b.en] baseline=c.en reference=test.en test=randomisation
         reluformer-score hypothesis=out.txt reference=ref.txt lang=en output=scores.json
+        reluformer-score hypothesis=tokens.en reference=data/iwslt14/text/test.raw.en \\
+          tokenised_reference=data/iwslt14/text/test.en lowercase=true
     """
     report = score_files(config)
     show(report)

@@ -1,6 +1,6 @@
 """Settings of `reluformer-score`, and the scores they ask for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class ScoreConfig:
 
     hypothesis: Any  # a file, or a list of files
     reference: str
+    tokenised_reference: str | None
     baseline: str | None
     hypothesis_tokenised: bool | None
     reference_tokenised: bool | None
@@ -85,16 +86,20 @@ def score_files(config: ScoreConfig) -> ScoreReport:
     """Read, bring into both forms, score and compare."""
     lang = config.language
     reference_path = Path(config.reference)
-    reference_lines = list(read_lines(reference_path))
-    names = [*config.hypothesis, *([config.baseline] if config.baseline else [])]
-    texts = {}
-    for name in dict.fromkeys(names):
+    reference = both_forms(list(read_lines(reference_path)), lang, config.reference_tokenised)
+
+    def aligned(name: str) -> list[str]:
         lines = list(read_lines(Path(name)))
-        check_equal_counts(Path(name), len(lines), reference_path, len(reference_lines))
-        texts[name] = lines
-    reference = both_forms(reference_lines, lang, config.reference_tokenised)
+        check_equal_counts(Path(name), len(lines), reference_path, len(reference.plain))
+        return lines
+
+    if config.tokenised_reference is not None:
+        made = f"{reference.made}; there, the tokens of {config.tokenised_reference} instead"
+        reference = replace(reference, tokens=aligned(config.tokenised_reference), made=made)
+    names = [*config.hypothesis, *([config.baseline] if config.baseline else [])]
     forms = {
-        name: both_forms(lines, lang, config.hypothesis_tokenised) for name, lines in texts.items()
+        name: both_forms(aligned(name), lang, config.hypothesis_tokenised)
+        for name in dict.fromkeys(names)
     }
     plain, tokens = _comparisons(config, forms, reference)
     return ScoreReport(
@@ -146,21 +151,26 @@ def _comparisons(
 
 
 def _cautions(config: ScoreConfig, forms: dict[str, Forms], reference: Forms) -> list[str]:
-    """What makes the detokenised scores hard to compare with anyone else's."""
+    """What makes these scores hard to compare with anyone else's."""
     found = []
     if reference.tokenised:
         found.append(
             "the reference came in Moses tokens and was detokenised, which does not give the "
-            "original text back: for scores that others can compare, use the untouched text "
-            "(data/<name>/text/test.raw.*)"
+            "original text back: for detokenised scores that others can compare, give the "
+            "untouched text (data/<name>/text/test.raw.*), and this as `tokenised_reference`"
         )
-    lower = not config.lowercase and _is_lower(reference.plain)
+    lower = _is_lower(reference.plain)
     for name, text in forms.items():
         if not config.lowercase and _is_lower(text.plain) != lower:
             found.append(
                 f"{name} is {'not ' if lower else ''}all lower-case, but the reference is"
-                f"{'' if lower else ' not'}: its BLEU and chrF of plain text suffer; "
-                "`lowercase=true` leaves case out"
+                f"{'' if lower else ' not'}: its detokenised scores suffer; `lowercase=true` "
+                "leaves case out"
+            )
+        if not text.tokenised and _is_lower(text.plain):
+            found.append(
+                f"{name} is lower-case plain text, in which Moses misses ends of sentences: for "
+                "the literature's score translate with `detokenise=false` and give those tokens"
             )
     return found
 

@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import cache, partial
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import get_context
 
 from sacremoses import MosesDetokenizer, MosesTokenizer
 
 CHUNK_LINES = 2_000  # about 0.15 s of one core's work
+PARALLEL_LINES = 10_000  # fewer lines are done before other processes would have started
 
 APART = re.compile(r"(?<!\S)(?:[.,?!;:]|&(?:apos|quot|#\d+);\w*)(?!\S)")
 ATTACHED = re.compile(r"\w[.,?!;:](?!\S)")
@@ -56,9 +57,9 @@ def looks_tokenised(lines: Iterable[str]) -> bool:
 def tokenise_lines(lines: Iterable[str], lang: str, workers: int | None = None) -> Iterator[str]:
     """`tokenise` over many lines on several cores (default: all), in order.
 
-    Reads ahead by a few chunks only, so memory does not grow with the text. A text of one chunk
-    is worked on in this process. The workers import the program's main module afresh: a script
-    that calls this needs the usual `if __name__ == "__main__"`.
+    Reads ahead by `PARALLEL_LINES` at most, so memory does not grow with the text; a text of fewer
+    lines is worked on in this process. The workers import the program's main module afresh: a
+    script that calls this needs the usual `if __name__ == "__main__"`.
     """
     return _map_lines(partial(tokenise, lang=lang), lines, workers)
 
@@ -71,17 +72,17 @@ def detokenise_lines(lines: Iterable[str], lang: str, workers: int | None = None
 def _map_lines(
     function: Callable[[str], str], lines: Iterable[str], workers: int | None
 ) -> Iterator[str]:
-    remaining = iter(lines)
-    chunks = iter(lambda: list(islice(remaining, CHUNK_LINES)), [])
     workers = workers or _available_cores()
-    first = next(chunks, [])
-    if workers == 1 or len(first) < CHUNK_LINES:
-        yield from map(function, first)
-        yield from map(function, remaining)
+    remaining = iter(lines)
+    head = list(islice(remaining, PARALLEL_LINES))
+    if workers == 1 or len(head) < PARALLEL_LINES:
+        yield from map(function, chain(head, remaining))
         return
+    remaining = chain(head, remaining)
+    chunks = iter(lambda: list(islice(remaining, CHUNK_LINES)), [])
     # Not "fork": this process may hold threads (PyTorch's), whose locks a fork would copy.
     with ProcessPoolExecutor(workers, get_context("spawn"), _ignore_interrupt) as pool:
-        pending: deque[Future[list[str]]] = deque([pool.submit(_map_chunk, function, first)])
+        pending: deque[Future[list[str]]] = deque()
         try:
             for chunk in chunks:
                 pending.append(pool.submit(_map_chunk, function, chunk))

@@ -60,11 +60,27 @@ def test_the_literatures_score_is_the_same_from_text_and_from_tokens(
 def test_doubtful_comparisons_are_cautioned_against(run, here):
     found, said = report(run, here, "hypothesis=hyp.en", "reference=ref.tok.en")
     tokens, case = found["cautions"]
-    assert "use the untouched text" in tokens
+    assert "give the untouched text" in tokens
     assert "hyp.en is not all lower-case, but the reference is" in case
     assert said.count("caution: ") == 2
     clean, _ = report(run, here, "hypothesis=hyp.en", "reference=ref.en")
     assert clean["cautions"] == []
+
+
+def test_lower_case_text_is_scored_exactly_from_tokens(run, here):
+    """Moses finds no end of sentence before a lower-case word, so its tokens must be kept."""
+    (here / "two.en").write_text("He left. We stayed.\n")
+    (here / "two.tok.en").write_text("he left . we stayed .\n")
+    (here / "two.low.en").write_text("he left. we stayed.\n")
+    both = ("reference=two.en", "tokenised_reference=two.tok.en", "lowercase=true")
+    found, said = report(run, here, "hypothesis=two.tok.en", *both)
+    assert found["systems"][0]["tokenised_lowercased"]["bleu"] == pytest.approx(100)
+    assert found["systems"][0]["detokenised"]["bleu"] == pytest.approx(100)
+    assert found["cautions"] == []
+    assert "the tokens of two.tok.en" in said
+    found, _ = report(run, here, "hypothesis=two.low.en", *both)
+    assert found["systems"][0]["tokenised_lowercased"]["bleu"] < 90
+    assert "two.low.en is lower-case plain text" in found["cautions"][0]
 
 
 def test_a_baseline_is_compared_by_every_score(run, here):
