@@ -33,8 +33,7 @@ def main(config: ScoreConfig) -> None:
         reluformer-score hypothesis=relu.en baseline=softmax.en reference=test.en
         reluformer-score hypothesis=[a.en,b.en] baseline=c.en reference=test.en test=randomisation
         reluformer-score hypothesis=out.txt reference=ref.txt lang=en output=scores.json
-        reluformer-score hypothesis=tokens.en reference=data/iwslt14/text/test.raw.en \\
-          tokenised_reference=data/iwslt14/text/test.en lowercase=true
+        reluformer-score hypothesis=h.tok.en reference=test.raw.en tokenised_reference=test.en
     """
     report = score_files(config)
     show(report)
