@@ -12,8 +12,8 @@ Item = TypeVar("Item")
 
 @cache
 def _zipf(size: int) -> list[float]:
-    """Cumulative shares of ranks 1..size with frequency proportional to 1 / (rank + 2)."""
-    weights = list(accumulate(1 / (rank + 2) for rank in range(1, size + 1)))
+    """Cumulative shares of ranks 1..size with frequency proportional to (rank + 1) ** -1.3."""
+    weights = list(accumulate((rank + 1) ** -1.3 for rank in range(1, size + 1)))
     return [weight / weights[-1] for weight in weights]
 
 

@@ -38,7 +38,6 @@ _CONTRACTED = {
     ("in", "dem"): "im",
     ("in", "das"): "ins",
     ("an", "dem"): "am",
-    ("an", "das"): "ans",
     ("zu", "dem"): "zum",
     ("zu", "der"): "zur",
     ("von", "dem"): "vom",
@@ -222,5 +221,6 @@ def preterite(verb: VerbForms, person: int, number: str) -> str:
         return past + ("n" if past.endswith("e") else "en")
     if person != 2:
         return past
-    e = "e" if past.endswith(("t", "d", "s", "ß")) else ""
+    sibilant = number == "sg" and past.endswith(("s", "ß"))
+    e = "e" if sibilant or past.endswith(("t", "d")) else ""
     return past + e + ("t" if number == "pl" else "st")

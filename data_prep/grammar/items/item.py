@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from .. import german_forms
 from ..lexicon import Frame, Noun, Pair
-from ..phrases import Adverbial, Clause, Complement, Phrase, Predicate, Tense
+from ..phrases import Adverbial, Clause, Complement, Fixed, Phrase, Predicate, Tense
 from ..reference import ME, WE, YOU
 from ..saying import finish, join, say, say_embedded
 from ..sentences import Sentences
@@ -71,7 +71,8 @@ def neutral(speaker: Sentences, phrase: Phrase) -> Pair:
 def act(speaker: Sentences, when: str, subject: Phrase, verb_name: str, phrase: Phrase) -> Clause:
     """A clause of this subject, verb and complement."""
     verb = speaker.lexicon.verb_named[verb_name]
-    complements = (Complement(verb.frames[0] if verb.frames else FIXED, phrase),)
+    frame = FIXED if isinstance(phrase, Fixed) else verb.frames[0]
+    complements = (Complement(frame, phrase),)
     return speaker.clause(when, subject, verb, relatives=False, complements=complements)
 
 
