@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
@@ -34,6 +34,16 @@ def explain(
         return explain_value(error)
     if isinstance(error.__cause__, ValidationError):
         return explain_value(error.__cause__)
+    try:
+        return explain_overrides(name, function, arguments) or one_line(error)
+    except HydraException:  # a file does not fit, whatever was chosen
+        return one_line(error)
+
+
+def explain_overrides(
+    name: str, function: Callable[[Any], None], arguments: Arguments
+) -> str | None:
+    """What is wrong with the first override that cannot be applied, if it is one of those."""
     catalogue = open_catalogue(name, arguments.config_dir)
     overrides = [parse(override) for override in arguments.overrides]
     groups = [override for override in overrides if override.key_or_group in catalogue.groups]
@@ -43,7 +53,6 @@ def explain(
         or explain_option(catalogue, groups)
         or explain_key(catalogue, groups, values)
         or explain_choice(catalogue, groups, function)
-        or one_line(error)
     )
 
 

@@ -1,7 +1,7 @@
 """reluformer-train: binary corpus to run folder."""
 
 from reluformer.cli.app import command
-from reluformer.config.run import train_run
+from reluformer.config.train_run import train_run
 from reluformer.config.training import TrainConfig
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from reluformer.console import console
-from reluformer.data.binary import TokenFile, index_path, temporary, tokens_path, write_whole
+from reluformer.data.binary import TokenFile, index_path, tokens_path
 from reluformer.data.corpus import MANIFEST, SIDES, Manifest
 from reluformer.data.encoding import Limits, Side, encode_split
 from reluformer.data.vocabulary import Vocabulary, train_vocabulary
+from reluformer.durable import temporary, write_whole
 from reluformer.errors import UserError
 
 UNFINISHED = "unfinished.json"

@@ -12,7 +12,6 @@ file is noticed before any of its tokens are used, and opening stays fast at any
 """
 
 import hashlib
-import os
 import struct
 import zlib
 from array import array
@@ -22,6 +21,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from reluformer.durable import make_durable, make_folder_durable, temporary
 from reluformer.errors import UserError
 
 Ids = npt.NDArray[np.int64]
@@ -225,34 +225,6 @@ def open_binary(path: Path) -> BinaryIO:
         return path.open("rb")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Put a file in place, whole and durable, or leave what was there."""
-    with temporary(path).open("wb") as file:
-        file.write(data)
-        make_durable(file)
-    temporary(path).replace(path)
-    make_folder_durable(path.parent)
-
-
-def temporary(path: Path) -> Path:
-    """Where a file is written before it is put in its place."""
-    return path.with_name(path.name + ".tmp")
-
-
-def make_durable(file: BinaryIO) -> None:
-    """Return only when the operating system has put what was written on the disk."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def make_folder_durable(folder: Path) -> None:
-    """Return only when renames in the folder are on the disk (where the system can do that)."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(descriptor)
-        os.close(descriptor)
 
 
 def _read_header(path: Path) -> tuple[np.dtype[np.unsignedinteger], int, int, int]:

@@ -10,7 +10,6 @@ header, the `Progress`; those kept for translation and averaging hold `model.*` 
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from reluformer.durable import make_durable, put_in_place, temporary
 from reluformer.errors import UserError
 
 FORMAT = "reluformer-1"
@@ -66,15 +66,14 @@ def save_checkpoint(
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     """A safetensors file under its final name only once it is safely on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        save_file(plain, temporary, {"format": FORMAT, **metadata})
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        save_file(plain, temporary(path), {"format": FORMAT, **metadata})
+        with temporary(path).open("rb") as file:
+            make_durable(file)
+        put_in_place(path)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        temporary(path).unlink(missing_ok=True)
         raise UserError(
             f"{path}: could not be written ({error}); earlier checkpoints are untouched"
         ) from None

@@ -195,7 +195,8 @@ class Training:
             console.print(f"[bold]{self.progress.update:>7}  valid[/bold]  {described(report)}")
         progress = self.progress
         value = report.get(metric, 0.0) * (1 if metric == "bleu" else -1)  # higher is better
-        value = float(self.processes.sum(torch.tensor(value, dtype=torch.float64)))
+        own = torch.tensor(value, dtype=torch.float64, device=self.processes.device)
+        value = float(self.processes.sum(own))
         if progress.best_metric is None or value > progress.best_metric:
             progress.best_metric = value
             progress.best_update = progress.update

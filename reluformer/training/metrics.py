@@ -7,6 +7,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from reluformer.console import console
+from reluformer.durable import write_whole
 
 
 class MetricsLog:
@@ -44,9 +45,7 @@ def drop_lines_after(path: Path, update: int) -> None:
                 kept.append(line + b"\n")
         except (ValueError, KeyError, TypeError):
             continue
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(b"".join(kept))
-    temporary.replace(path)
+    write_whole(path, b"".join(kept))
 
 
 def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:

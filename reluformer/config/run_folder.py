@@ -1,0 +1,108 @@
+"""A run folder as training makes it, and what guards it.
+
+config.yaml       all settings, resolved; written last, so a folder that has it is complete
+environment.json  versions, git commit, digest of the corpus
+vocabulary.*      copies, so that the run translates without its corpus
+metrics.jsonl, tensorboard/, checkpoints/
+summary.json      how training ended
+"""
+
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from filelock import FileLock, Timeout
+
+from reluformer import __version__
+from reluformer.config.instantiate import load_plain
+from reluformer.config.training import TrainConfig, changed_settings
+from reluformer.data.corpus import Corpus
+from reluformer.durable import write_whole
+from reluformer.errors import UserError
+
+CONFIG = "config.yaml"
+VOCABULARIES = {"source": "vocabulary.source.model", "target": "vocabulary.target.model"}
+
+
+def prepare_folder(folder: Path, config: TrainConfig, corpus: Corpus) -> None:
+    """Create the run folder, or make sure that it is this very run's."""
+    now = asdict(config)
+    path = folder / CONFIG
+    environment = folder / "environment.json"
+    if path.exists():
+        changes = changed_settings(load_plain(path), now)
+        before = json.loads(environment.read_text(encoding="utf-8"))["corpus"]
+        if before != corpus.manifest.digest:
+            changes.append(f"corpus {config.data.binary}: its content is not what it was")
+        if changes:
+            raise UserError(
+                f"{folder} holds a run with other settings ({'; '.join(changes)}): take another "
+                "`name` or `run`, or delete that folder"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    for side, vocabulary in (
+        ("source", corpus.source_vocabulary),
+        ("target", corpus.target_vocabulary),
+    ):
+        write_whole(folder / VOCABULARIES[side], vocabulary.model)
+    if not environment.exists():
+        write_json(environment, describe_environment(corpus))
+    settings = yaml.safe_dump(now, sort_keys=False, allow_unicode=True)
+    write_whole(path, settings.encode("utf-8"))
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    write_whole(path, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
+
+
+def describe_environment(corpus: Corpus) -> dict[str, Any]:
+    """What this run's numbers depend on beside its configuration."""
+    root = Path(__file__).resolve().parents[2]
+    commit = None
+    if (root / ".git").exists() and shutil.which("git"):
+        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        commit = subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
+    return {
+        "reluformer": __version__,
+        "commit": commit,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "processor": platform.processor() or platform.machine(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "corpus": corpus.manifest.digest,
+    }
+
+
+class locked:  # noqa: N801 - used as a verb
+    """One process trains in a folder at a time; the others learn who does."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._holder = folder / ".holder"
+        self._folder = folder
+        self._lock = FileLock(folder / ".lock")
+
+    def __enter__(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            try:
+                holder = self._holder.read_text(encoding="utf-8").strip()
+            except OSError:
+                holder = "another process"
+            raise UserError(
+                f"{self._folder} is in use by {holder}: wait for it or stop it"
+            ) from None
+        self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", "utf-8")
+
+    def __exit__(self, *_: object) -> None:
+        self._holder.unlink(missing_ok=True)
+        self._lock.release()

@@ -1,0 +1,141 @@
+"""Training from settings: corpus, model, loop, in the run's folder."""
+
+from pathlib import Path
+
+import torch
+
+from reluformer.config.build import build_model
+from reluformer.config.run import choose_device
+from reluformer.config.run_folder import locked, prepare_folder, write_json
+from reluformer.config.training import TrainConfig
+from reluformer.console import console
+from reluformer.data.batch import collate
+from reluformer.data.batching import BatchStream, plan_batches
+from reluformer.data.corpus import Corpus
+from reluformer.model.transformer import Transformer, count_parameters
+from reluformer.training.calibration import calibrate_gamma
+from reluformer.training.loop import Training
+from reluformer.training.loss import Criterion
+from reluformer.training.memory import keep_freed_memory
+from reluformer.training.parallel import Processes, join_processes
+from reluformer.training.validation import Validation
+
+
+def train_run(config: TrainConfig) -> None:
+    """Train in the run's folder from where it stands to its end."""
+    keep_freed_memory()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    processes = join_processes(choose_device(config.device))
+    try:
+        folder = Path(config.run)
+        if processes.is_first:
+            with locked(folder):
+                _train_in(folder, config, processes)
+        else:
+            _train_in(folder, config, processes)
+    finally:
+        processes.leave()
+
+
+def _train_in(folder: Path, config: TrainConfig, processes: Processes) -> None:
+    corpus = Corpus.open(config.data.binary)
+    if processes.is_first:
+        prepare_folder(folder, config, corpus)
+    processes.wait()
+    torch.manual_seed(config.seed)
+    model = build_model(
+        config.model,
+        len(corpus.source_vocabulary),
+        len(corpus.target_vocabulary),
+        config.data.joint_vocabulary,
+        tuple(config.allow),
+    ).to(processes.device)
+    training = _training(folder, config, corpus, model, processes)
+    if not training.resume():
+        _calibrate(model, config, corpus, processes)
+    if processes.is_first:
+        _announce(folder, model, config, training)
+    reason = training.fit()
+    if processes.is_first:
+        _summarise(folder, model, training, reason)
+
+
+def _training(
+    folder: Path, config: TrainConfig, corpus: Corpus, model: Transformer, processes: Processes
+) -> Training:
+    stream = BatchStream(
+        corpus.split("train"),
+        config.train.max_tokens,
+        config.seed,
+        processes.rank,
+        processes.world_size,
+    )
+    validation = None
+    if "valid" in corpus.manifest.splits:
+        validation = Validation(
+            corpus.split("valid"),
+            corpus.target_vocabulary,
+            max_tokens=config.train.valid_max_tokens,
+            sentences=config.train.valid_sentences,
+            tokenised=config.data.moses,
+            decode=config.decode,
+            precision=config.train.precision,
+        )
+    return Training(
+        folder,
+        Criterion(model, config.loss.label_smoothing),
+        stream,
+        validation,
+        processes,
+        config.train,
+        config.optim,
+        config.loss,
+        config.seed,
+    )
+
+
+def _calibrate(
+    model: Transformer, config: TrainConfig, corpus: Corpus, processes: Processes
+) -> None:
+    split, options = corpus.split("train"), config.train
+    plan = plan_batches(split.source_lengths, split.target_lengths, options.max_tokens, config.seed)
+    batches = [
+        collate(split, ids).to(processes.device) for ids in plan[: options.calibration_batches]
+    ]
+    sites = calibrate_gamma(model, batches, options.calibration_ratio)
+    if sites and processes.is_first:
+        console.print(f"calibrated gamma at {sites} attention sites")
+
+
+def _announce(folder: Path, model: Transformer, config: TrainConfig, training: Training) -> None:
+    progress, processes = training.progress, training.processes
+    left = config.train.max_updates - progress.update
+    console.print(
+        f"[bold]{folder}[/bold]: {count_parameters(model):,} parameters, "
+        f"{processes.world_size} process(es) on {processes.device}, {config.train.precision}; "
+        f"update {progress.update}, {max(left, 0)} to go"
+    )
+
+
+def _summarise(folder: Path, model: Transformer, training: Training, reason: str) -> None:
+    progress = training.progress
+    summary = {
+        "ended": reason,
+        "updates": progress.update,
+        "best_update": progress.best_update,
+        "best_metric": training.options.best_metric,
+        "best_value": progress.best_metric,
+        "parameters": count_parameters(model),
+        "target_tokens": progress.target_tokens,
+        "minutes": progress.training_seconds / 60,
+        "tokens_per_second": progress.target_tokens / max(progress.training_seconds, 1e-9),
+    }
+    write_json(folder / "summary.json", summary)
+    if reason == "stopped":
+        console.print(f"stopped at update {progress.update}; the same command continues from there")
+    else:
+        console.print(
+            f"finished ({reason}) at update {progress.update}; best at {progress.best_update}. "
+            f"Next: reluformer-translate run={folder}"
+        )
