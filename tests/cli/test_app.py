@@ -37,6 +37,7 @@ CONF = {
     "beam/none": "size: 0\n",
     "layer/linear": "# A plain layer\n_target_: some.Linear\nbias: 1.0  # added\n",
     "layer/bilinear": "_target_: some.Bilinear\nbias: 2.0\n",
+    "experiment/broken": "# @package _global_\nraet: 0.5\n",
     "experiment/small/fast": """
         # @package _global_
         # The row of the table
@@ -202,6 +203,7 @@ def test_options_may_stand_anywhere(demo: Callable[..., Any]) -> None:
         (["layer=linear"], "no group `layer`; did you mean layer@first or layer@second?"),
         (["layer@frist=linear"], "has no group `layer@frist`; did you mean layer@first"),
         (["experiment=small/fats"], "has no option `small/fats`; did you mean small/fast?"),
+        (["experiment=broken"], "In 'experiment/broken': ConfigKeyError"),
         (["rate=fast"], "`rate` must be a number, but is 'fast'"),
         (["rate="], "`rate` must be a number, but is ''"),
         (["rate=null"], "`rate` must have a value, but is null"),
