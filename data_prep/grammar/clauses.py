@@ -54,7 +54,7 @@ class Clauses(Settings):
             negation=setting.negation,
             progressive=setting.progressive,
         )
-        if relatives and not setting.negation and self.chance.maybe(0.2):
+        if relatives and not setting.negation and self.chance.maybe(0.25):
             drawn = self._with_relative(drawn)
         return replace(drawn, front=self.front(drawn))
 
@@ -80,7 +80,7 @@ class Clauses(Settings):
         if {"city"} & {kind for frame in verb.frames for kind in frame.kinds}:
             if verb.german.infinitive == "fahren" and self.chance.maybe(0.45):
                 drawn += self._transport()
-        elif verb.subjects == ("human",) and "state" not in verb.flags and self.chance.maybe(0.1):
+        elif _deliberate(verb) and self.chance.maybe(0.1):
             drawn.append(Adverbial("manner", self.chance.common(self.lexicon.adverbs["manner"])))
         if "place" in verb.flags and self.chance.maybe(0.25):
             drawn.append(Adverbial("place", self.where()))
@@ -163,6 +163,11 @@ def fits(phrase: Phrase, kinds: tuple[str, ...]) -> bool:
 def _unhurried(said: Clause, when: str) -> Clause:
     """In the present, a relative clause names no time."""
     return undated(said) if when == "present" else said
+
+
+def _deliberate(verb: Verb) -> bool:
+    """Whether one can do it quickly, secretly, or with great effort."""
+    return verb.subjects == ("human",) and not {"state", "point"} & verb.flags
 
 
 def _bare(phrase: NounPhrase) -> bool:

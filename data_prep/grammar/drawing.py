@@ -179,7 +179,7 @@ class Drawing:
         return self.chance.weighted(weights)
 
     def _adjectives(self, noun: Noun) -> tuple[Adjective, ...]:
-        if not self.chance.maybe(0.3):
+        if not self.chance.maybe(0.37):
             return ()
         first = self.adjective(noun)
         if noun.kind in _COLOURED and self.chance.maybe(0.15):

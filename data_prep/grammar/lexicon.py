@@ -63,7 +63,7 @@ class Verb:
     @property
     def passive(self) -> bool:
         plain_object = any(f.case == "acc" and not f.german_preposition for f in self.frames)
-        return plain_object and not self.flags & {"plain", "state"}
+        return plain_object and not self.flags & {"plain", "state", "point"}
 
 
 @dataclass(frozen=True)

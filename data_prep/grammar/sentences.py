@@ -10,13 +10,13 @@ from .questions import WHEN, Questions
 from .reference import ME, WE, YOU, pronoun_for
 from .saying import finish, join, positive, say, say_embedded, timeless, undated, unfronted
 
-SHORTEST, LONGEST = 3, 26  # English words
+SHORTEST, LONGEST = 3, 25  # English words
 
 # Kinds of sentences, methods of Sentences, and how often each is tried.
 KINDS = (
     ("statement", 40.0),
-    ("copula", 13),
-    ("subordinate", 20),
+    ("copula", 10),
+    ("subordinate", 24),
     ("that", 6),
     ("indirect_question", 4),
     ("yes_no_question", 6),

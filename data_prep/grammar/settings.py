@@ -39,7 +39,7 @@ class Settings(Arguments):
         """`when`: past, present, future; lasting states have no future."""
         willing = verb.subjects[0] == "human" and not {"state", "swap"} & verb.flags
         if willing and self.chance.maybe(0.2):
-            return self._modal(when)
+            return self._modal(when, "point" in verb.flags)
         return self.simple_setting(verb, subject, when)
 
     def simple_setting(self, verb: Verb, subject: Phrase, when: str) -> Setting:
@@ -80,13 +80,13 @@ class Settings(Arguments):
         negation = "not" if self.chance.maybe(0.15) else ""
         return Setting(Tense.PRESENT, progressive=True, negation=negation)
 
-    def _modal(self, when: str) -> Setting:
+    def _modal(self, when: str, point: bool) -> Setting:
         negation = "not" if self.chance.maybe(0.2) else ""
         if when == "past":
             modal = self.chance.weighted(_PAST_MODALS)
             adverbials = self._time(self.past_time()) if self.chance.maybe(0.35) else ()
             return Setting(Tense.PAST, adverbials, negation=negation, modal=modal)
-        modal = self.chance.weighted(_MODALS)
+        modal = self.chance.weighted(_MODALS[:-1] if point else _MODALS)  # gern, not on a sudden
         later = when == "future" and modal != "gladly"
         adverbials = self._time(self.future_time()) if later else ()
         return Setting(Tense.PRESENT, adverbials, negation=negation, modal=modal)
