@@ -70,9 +70,8 @@ step "the result"
 python scripts/quickstart_table.py runs/embedded/{reluformer,softmax}-seed1
 cat <<'NEXT'
 
-Next:
-  source .venv/bin/activate
-  echo "Der alte Lehrer sieht das Haus." | reluformer-translate run=runs/embedded/reluformer-seed1
+To go on, after `source .venv/bin/activate`:
+  head -n 3 data/embedded/text/valid.de | reluformer-translate run=runs/embedded/reluformer-seed1
   reluformer-score hypothesis=runs/embedded/reluformer-seed1/test.en baseline=runs/embedded/softmax-seed1/test.en reference=data/embedded/text/test.en
-  python data_prep/iwslt14.py && reluformer-preprocess data=iwslt14_de_en && reluformer-train experiment=iwslt14_de_en/reluformer
+  python data_prep/iwslt14.py    # real text: TED talks, German to English; README.md goes on from there
 NEXT
