@@ -67,7 +67,7 @@ for system in "${systems[@]}"; do
 done
 
 step "the result"
-python scripts/quickstart_table.py runs/embedded/{reluformer,softmax}-seed1
+python scripts/runs_table.py runs/embedded/{reluformer,softmax}-seed1
 cat <<'NEXT'
 
 To go on, after `source .venv/bin/activate`:
