@@ -14,6 +14,7 @@ from .sentences import Sentences
 from .splits import seed_for, split_of
 
 SHORTEST, LONGEST = 4, 40
+_PUNCTUATION = ".,?!()"
 _TRIES = 2000  # for one sentence, before the document's plan is given up
 _KINDS = (("pronoun de-en", 25.0), ("pronoun en-de", 25.0), ("lookup", 50.0))
 _UNCLEAR = {  # what other sentences must not say while a pronoun waits for its reader
@@ -86,7 +87,7 @@ def _sayable_twins(
 def _twins(
     lexicon: Lexicon, chance: Chance, split: str
 ) -> tuple[tuple[list[Pair], list[Pair]], list[Placed]]:
-    length = chance.log_between(SHORTEST, LONGEST)
+    length = _spread(chance, SHORTEST, LONGEST)
     plan = _plan(lexicon, chance, length)
     draws: dict[int, tuple[Item, Draw]] = {}
     for placed in plan.placed:
@@ -154,7 +155,7 @@ def _words(pair: Pair) -> set[str]:
 
 
 def _plain(word: str) -> str:
-    return word.strip(".,?!()").lower()
+    return word.strip(_PUNCTUATION).lower()
 
 
 def _position(text: str, forms: tuple[str, ...]) -> int | None:
@@ -169,9 +170,9 @@ def _probe(placed: Placed, variant: int, sentences: list[Pair], number: int) -> 
     item = placed.item
     side = 0 if item.direction == "de-en" else 1
     texts = [pair[side] for pair in sentences[placed.opens : placed.asks + 1]]
-    antecedent = item.antecedents[variant]
-    start = _position(texts[0], (antecedent,)) or 0
+    start = _position(texts[0], item.antecedents[variant])
     end = _position(texts[-1], item.source)
+    assert start is not None
     assert end is not None
     before = sum(len(text.split()) for text in texts[:-1])
     return Probe(
@@ -181,8 +182,8 @@ def _probe(placed: Placed, variant: int, sentences: list[Pair], number: int) -> 
         placed.asks,
         placed.asks - placed.opens,
         before - start + end,
-        antecedent,
-        _plain(texts[-1].split()[end]),
+        texts[0].split()[start].strip(_PUNCTUATION),
+        texts[-1].split()[end].strip(_PUNCTUATION).lower(),
         item.answers[variant],
         item.answers[1 - variant],
         number,
@@ -216,10 +217,10 @@ def _plan(lexicon: Lexicon, chance: Chance, length: int) -> _Plan:
 
 def _chain(chance: Chance, length: int, free: set[int]) -> list[tuple[int, int]]:
     """Spans one after another, as a pronoun means what was introduced last."""
-    spans = []
+    spans: list[tuple[int, int]] = []
     start = 0
-    while length - start >= 2:
-        distance = chance.log_between(1, length - 1 - start)
+    while length - start >= 2 and not (spans and chance.maybe(0.4)):
+        distance = _spread(chance, 1, length - 1 - start)
         opens = chance.between(start, length - 1 - distance)
         asks = opens + distance
         start = asks + 1
@@ -229,10 +230,16 @@ def _chain(chance: Chance, length: int, free: set[int]) -> list[tuple[int, int]]
     return spans
 
 
+def _spread(chance: Chance, low: int, high: int) -> int:
+    """Half of the time evenly spread, half of the time evenly on a logarithmic scale, so that
+    short distances are well covered and long ones not rare."""
+    return chance.between(low, high) if chance.maybe(0.5) else chance.log_between(low, high)
+
+
 def _place_lookups(lexicon: Lexicon, chance: Chance, length: int, plan: _Plan) -> None:
     free = set(range(length))
     for _ in range(1 + length // 6):
-        distance = chance.log_between(1, length - 1)
+        distance = _spread(chance, 1, length - 1)
         opens = chance.between(0, length - 1 - distance)
         item = chance.pick(_LOOKUPS)(lexicon, chance)
         taken = frozenset().union(*(placed.item.reserved for placed in plan.placed))

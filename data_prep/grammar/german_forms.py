@@ -105,7 +105,7 @@ def _genitive_ending(singular: str) -> str:
     if singular.endswith(("s", "ß", "x", "z")):
         return "es"
     one_syllable = len(re.findall(r"[aeiouyäöü]+", singular.lower())) == 1
-    native = singular not in ("Park", "Schal", "Film", "Plan")
+    native = singular not in ("Park", "Schal", "Film", "Plan", "Tank")
     return "es" if one_syllable and native and singular[-1] not in "aeiouhl" else "s"
 
 

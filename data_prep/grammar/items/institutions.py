@@ -8,7 +8,7 @@ from ..lexicon import Lexicon, Noun, Pair, parse_noun, read_table
 from ..phrases import Fixed, NounPhrase, Phrase
 from ..saying import finish, say
 from ..sentences import Sentences
-from .item import Item
+from .item import Forms, Item
 
 _VERBS = ("kritisieren", "ablehnen", "annehmen", "loben", "absagen", "kaufen", "verkaufen")
 
@@ -51,7 +51,7 @@ def _item(direction: str, chance: Chance, parts: list[tuple[str, str]]) -> Item:
         "acronym",
         opening,
         lambda speaker, variant: _acts(speaker, NounPhrase(named[variant][1])),
-        (named[0][0][side].split()[-1], named[1][0][side].split()[-1]),
+        (_last_word(named[0][0][side]), _last_word(named[1][0][side])),
         (acronyms[0][side],),
         ((acronyms[0][1 - side],), (acronyms[1][1 - side],)),
         frozenset(word.lower() for acronym in acronyms for word in acronym),
@@ -71,6 +71,10 @@ def _institution(adjective: str, field: str, head: str) -> Institution:
     german = adjective_german[0].upper() + field_german[0] + noun.german[0]
     english = adjective_english[0] + field_english[0] + noun.english[0]
     return full, replace(noun, german=german, english=english)
+
+
+def _last_word(name: str) -> Forms:
+    return (name.split()[-1],)
 
 
 def _acts(speaker: Sentences, subject: Phrase) -> Pair:

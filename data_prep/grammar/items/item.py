@@ -23,7 +23,7 @@ class Item:
     An item has two variants. The source side of its question is the same in both, the right
     translation is not, and only the opening tells which variant is meant.
 
-    `antecedents`: the word of the opening that tells, per variant. `source`: the forms of the word
+    `antecedents`: the forms of the word in the opening that tells, per variant. `source`: the forms of the word
     in question. `answers`: what the translation must say, per variant, and must not say in the
     other. `reserved`: words, in lower case, that no other sentence of the document may have.
     """
@@ -32,7 +32,7 @@ class Item:
     kind: str
     opening: Draw
     question: Draw
-    antecedents: Pair
+    antecedents: tuple[Forms, Forms]
     source: Forms
     answers: tuple[Forms, Forms]
     reserved: frozenset[str] = frozenset()

@@ -8,13 +8,13 @@ from ..lexicon import Lexicon, Noun, Pair
 from ..phrases import Name, NounPhrase, Phrase, Pronoun
 from ..reference import HE, ME, SHE, WE, owner_of
 from ..sentences import Sentences
-from .item import Forms, Item, act, neutral, told
+from .item import Forms, Item, act, neutral, noun_forms, told
 
 _MEETING = ("sehen", "treffen", "besuchen", "anrufen", "abholen", "fotografieren")
 _FORMS = {"f": ("sie", "ihr"), "m": ("er", "ihn", "ihm"), "n": ("es", "ihm")}
 _HUMAN = {"f": (SHE, ("she", "her", "hers")), "m": (HE, ("he", "him", "his"))}
 
-Mention = tuple[Phrase, Pair]  # a phrase, and its noun in both languages
+Mention = tuple[Phrase, tuple[Forms, Forms]]  # a phrase, and forms of its noun in both languages
 
 
 def to_english(lexicon: Lexicon, chance: Chance, gender: str) -> Item:
@@ -68,7 +68,7 @@ def _introduce(speaker: Sentences, phrase: Phrase) -> Pair:
 def _somebody(lexicon: Lexicon, chance: Chance, gender: str) -> Mention:
     if chance.maybe(0.35):
         name = chance.common(lexicon.names["women" if gender == "f" else "men"])
-        return Name(name, gender), name
+        return Name(name, gender), ((name[0],), (name[1],))
     nouns = lexicon.nouns_of(("job", "family", "person"))
     return _mention(chance, chance.common([noun for noun in nouns if noun.gender == gender]))
 
@@ -82,4 +82,4 @@ def _mention(chance: Chance, noun: Noun) -> Mention:
     phrase = NounPhrase(noun, "sg", "dies" if chance.maybe(0.3) else "indef")
     if noun.kind == "family":
         phrase = replace(phrase, determiner="poss", owner=owner_of(ME))
-    return phrase, (noun.german, noun.english.split()[-1])
+    return phrase, (noun_forms(noun), (noun.english.split()[-1],))

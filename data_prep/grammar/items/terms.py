@@ -37,7 +37,7 @@ def term(chance: Chance, direction: str) -> Item:
         "term",
         opening,
         lambda speaker, variant: neutral(speaker, NounPhrase(drawn.senses[variant])),
-        (source[0], source[0]),
+        (source, source),
         source,
         (noun_forms(first), noun_forms(second))
         if to_german
