@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
             column.justify = "right"
         for cells in rows:
             table.add_row(*cells)
-        Console(highlight=False).print(table)
+        Console(highlight=False, width=None if sys.stdout.isatty() else 140).print(table)
     score = read(folders[0] / "scores.json")["systems"][0]
     print()
     print(f"BLEU (detokenised): {score['detokenised']['bleu_signature']}")
@@ -66,7 +66,8 @@ def read(path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        sys.exit(f"error: {path} is missing: train, translate and score that run first")
+        print(f"error: {path} is missing: train, translate and score that run", file=sys.stderr)
+        sys.exit(2)
     return found
 
 

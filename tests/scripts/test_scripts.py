@@ -54,15 +54,21 @@ def test_the_table_shows_scores_size_and_speed(tmp_path: Path) -> None:
             "chrf": 60.04,
             "chrf_signature": "nrefs:1|nc:6",
         }
-        scores = {"systems": [{"detokenised": detokenised}]}
+        tokens = {"bleu": bleu - 1, "bleu_signature": "nrefs:1|case:lc"}
+        scores = {"systems": [{"detokenised": detokenised, "tokenised_lowercased": tokens}]}
         (folder / "scores.json").write_text(json.dumps(scores))
         summary = {"parameters": 1234567, "tokens_per_second": 8765.4, "minutes": 2.34}
+        summary |= {"updates": 4321, "best_update": 4000}
         (folder / "summary.json").write_text(json.dumps(summary))
-    table = str(SCRIPTS / "quickstart_table.py")
+    table = str(SCRIPTS / "runs_table.py")
     shown = run(sys.executable, table, str(tmp_path / "relu"), str(tmp_path / "softmax"))
     assert shown.returncode == 0, shown.stderr
-    for text in ("41.2", "39.0", "60.0", "1,234,567", "8,765", "2.3", "nrefs:1|case:mixed"):
+    for text in ("41.2", "40.2", "39.0", "60.0", "1,234,567", "8,765", "2.3", "4,321", "4,000"):
         assert text in shown.stdout
+    for signature in ("nrefs:1|case:mixed", "nrefs:1|nc:6", "nrefs:1|case:lc"):
+        assert signature in shown.stdout
+    markdown = run(sys.executable, table, "--markdown", str(tmp_path / "relu"))
+    assert "| relu | 41.2 | 60.0 | 40.2 |" in markdown.stdout
     missed = run(sys.executable, table, str(tmp_path / "nothing"))
     assert missed.returncode == 2
     assert "summary.json is missing" in missed.stderr
