@@ -23,9 +23,9 @@ class Item:
     An item has two variants. The source side of its question is the same in both, the right
     translation is not, and only the opening tells which variant is meant.
 
-    `antecedents`: the forms of the word in the opening that tells, per variant. `source`: the forms of the word
-    in question. `answers`: what the translation must say, per variant, and must not say in the
-    other. `reserved`: words, in lower case, that no other sentence of the document may have.
+    `antecedents`: per variant, the forms of the word in the opening that tells. `source`: the
+    forms of the word in question. `answers`: per variant, what the translation must say, and must
+    not say in the other. `reserved`: words, in lower case, that no other sentence may have.
     """
 
     direction: str  # de-en, en-de
