@@ -14,7 +14,7 @@ pyproject.toml or constraints.txt change.
 
 Environment:
   PYTHON     the interpreter to use (default: python3); 3.10 or newer
-  TORCH_INDEX_URL   where to get PyTorch, for example https://download.pytorch.org/whl/cpu
+  TORCH_INDEX_URL   an index to take PyTorch from instead of the default one, such as one of CPU builds
 HELP
     exit 0
 fi
