@@ -49,6 +49,7 @@ class Visibility:
         if self.causal:
             first = self.num_keys - self.num_queries + 1
             n = torch.arange(first, self.num_keys + 1, device=self.device)[None, None, :, None]
+            n = n.clamp(min=0)
         else:
             n = torch.full((1, 1, 1, 1), self.num_keys, device=self.device)
         if self.key_lengths is not None:

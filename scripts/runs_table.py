@@ -18,7 +18,7 @@ COLUMNS = (
     "BLEU (tokens, lower case)",
     "parameters",
     "training tokens/s",
-    "minutes",
+    "training minutes",
     "updates",
     "best at",
 )

@@ -28,10 +28,13 @@ class Traits:
 
 
 class Penalty(NamedTuple):
-    """A mechanism's addition to the loss: two terms, summed over real rows, averaged over heads."""
+    """A mechanism's addition to the loss: two terms, summed over real rows, averaged over heads.
 
-    normalisation: Float[Tensor, ""]
-    entropy: Float[Tensor, ""]
+    None is a term that is switched off.
+    """
+
+    normalisation: Float[Tensor, ""] | None
+    entropy: Float[Tensor, ""] | None
 
 
 class Attention(nn.Module):

@@ -26,7 +26,7 @@ class ReluAttention(Attention):
 
     `center="row"` subtracts from a its mean over the visible keys, before the ReLU. A query that
     sees a single key (the first causal position) then has a score of exactly 0 and a zero
-    context; it is left out of the penalty.
+    context; it counts as a row without penalty.
 
     The penalty, for each row with sum r and entropy H of its weights divided by r:
     |ln r| + max(H - entropy_c ln n, 0); each term can be switched off. Sums and entropies are
@@ -117,7 +117,12 @@ class ReluAttention(Attention):
         zeros, whose score and weight are 0; centring subtracts a mean key.
         """
         q = q * (self.factor(visibility) / math.sqrt(self.head_dim)).to(q.dtype)
+        wide = torch.promote_types(k.dtype, torch.float32)
         if visibility.causal:
+            if self.center == "row":
+                # What all keys have in common cancels: taken out first, it costs no digits in
+                # bf16. Every query sees the first key, so taking that leaks nothing.
+                k = (k.to(wide) - k[:, :, :1].to(wide)).to(k.dtype)
             scores = q @ k.transpose(-1, -2)
             if self.center == "row":
                 scores = scores - self._causal_row_mean(q, k, visibility)
@@ -127,8 +132,8 @@ class ReluAttention(Attention):
         mask = visibility.key_mask(k)
         if self.center == "row":
             n = visibility.num_visible.clamp(min=1)
-            total = (k if mask is None else k * mask).sum(-2, keepdim=True)
-            k = (k - total / n.to(k.dtype)) * (n > 1)
+            total = (k if mask is None else k * mask).sum(-2, keepdim=True, dtype=wide)
+            k = ((k.to(wide) - total / n) * (n > 1)).to(k.dtype)
         if mask is not None:
             k = k * mask
         return nn.functional.relu(q @ k.transpose(-1, -2), inplace=True)
@@ -153,11 +158,11 @@ class ReluAttention(Attention):
         if self.center == "row":
             counted = counted & (visibility.num_visible > 1).squeeze(-1)
         log_sum = wide.sum(-1).clamp(min=SMALLEST_ROW_SUM).log()  # (B, H, T)
-        zero = log_sum.new_zeros(())
-        normalisation, entropy = zero, zero
+        normalisation = entropy = None
         if self.normalisation_term:
             normalisation = (log_sum.abs() * counted).sum() / self.num_heads
         if self.entropy_term:
+            # The gradient of x ln x is infinite at 0, where the ReLU's own gradient is 0.
             row_entropy = log_sum - torch.xlogy(wide, wide).sum(-1) * torch.exp(-log_sum)
             allowed = self.entropy_c * visibility.num_visible.clamp(min=1).log().squeeze(-1)
             entropy = ((row_entropy - allowed).relu() * counted).sum() / self.num_heads

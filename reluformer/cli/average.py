@@ -25,12 +25,9 @@ def main(config: AverageConfig) -> None:
     Examples:
         reluformer-average run=runs/multi30k_en_de/softmax-seed1
         reluformer-average run=runs/multi30k_en_de/softmax-seed1 last=10
-        reluformer-average run=runs/multi30k_en_de/softmax-seed1 last=5 upto=8000
     """
     run = Path(config.run)
     found = numbered_checkpoints(run)
-    if config.upto is not None:
-        found = [path for path in found if updates_of(path) <= config.upto]
     if len(found) < config.last:
         there = ", ".join(str(updates_of(path)) for path in found) or "none"
         raise UserError(

@@ -11,7 +11,6 @@ class AverageConfig:
 
     run: str  # the run folder
     last: int  # how many of the newest numbered checkpoints
-    upto: int | None  # only those of at most so many updates; null: all
 
     def __post_init__(self) -> None:
         check_positive("last", self.last)

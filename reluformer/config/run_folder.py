@@ -53,7 +53,7 @@ def prepare_folder(folder: Path, config: TrainConfig, corpus: Corpus) -> None:
         ("target", corpus.target_vocabulary),
     ):
         write_whole(folder / VOCABULARIES[side], vocabulary.model)
-    if not environment.exists():
+    if not path.exists():
         write_json(environment, describe_environment(corpus))
     settings = yaml.safe_dump(now, sort_keys=False, allow_unicode=True)
     write_whole(path, settings.encode("utf-8"))
@@ -81,16 +81,17 @@ def describe_environment(corpus: Corpus) -> dict[str, Any]:
     }
 
 
-class locked:  # noqa: N801 - used as a verb
+class RunLock:
     """One process trains in a folder at a time; the others learn who does."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._holder = folder / ".holder"
         self._folder = folder
+        self._holder = folder / ".holder"
         self._lock = FileLock(folder / ".lock")
 
-    def __enter__(self) -> None:
+    def acquire(self) -> None:
+        """Take the lock, or raise UserError that names who has it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -98,11 +99,12 @@ class locked:  # noqa: N801 - used as a verb
                 holder = self._holder.read_text(encoding="utf-8").strip()
             except OSError:
                 holder = "another process"
-            raise UserError(
-                f"{self._folder} is in use by {holder}: wait for it or stop it"
-            ) from None
+            message = f"{self._folder} is in use by {holder}: wait for it or stop it"
+            raise UserError(message) from None
         self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", "utf-8")
 
-    def __exit__(self, *_: object) -> None:
-        self._holder.unlink(missing_ok=True)
-        self._lock.release()
+    def release(self) -> None:
+        """Give the lock back, if this process has it."""
+        if self._lock.is_locked:
+            self._holder.unlink(missing_ok=True)
+            self._lock.release()

@@ -2,16 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from reluformer.config.build import build_model
 from reluformer.config.run import choose_device
-from reluformer.config.run_folder import locked, prepare_folder, write_json
+from reluformer.config.run_folder import RunLock, prepare_folder, write_json
 from reluformer.config.training import TrainConfig
 from reluformer.console import console
 from reluformer.data.batch import collate
-from reluformer.data.batching import BatchStream, plan_batches
+from reluformer.data.batching import BatchStream, padded_widths
 from reluformer.data.corpus import Corpus
+from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer, count_parameters
 from reluformer.training.calibration import calibrate_gamma
 from reluformer.training.loop import Training
@@ -22,36 +24,57 @@ from reluformer.training.validation import Validation
 
 
 def train_run(config: TrainConfig) -> None:
-    """Train in the run's folder from where it stands to its end."""
+    """Train in the run's folder from where it stands to its end.
+
+    Whatever is wrong with the settings is found before anything is written. Raises
+    KeyboardInterrupt where Ctrl-C or SIGTERM stopped training, after saving.
+    """
     keep_freed_memory()
     if config.threads:
         torch.set_num_threads(config.threads)
     processes = join_processes(choose_device(config.device))
     try:
-        folder = Path(config.run)
-        if processes.is_first:
-            with locked(folder):
-                _train_in(folder, config, processes)
-        else:
-            _train_in(folder, config, processes)
+        corpus = Corpus.open(config.data.binary)
+        torch.manual_seed(config.seed)
+        model = build_model(
+            config.model,
+            len(corpus.source_vocabulary),
+            len(corpus.target_vocabulary),
+            config.data.joint_vocabulary,
+            tuple(config.allow),
+        ).to(processes.device)
+        check_lengths(corpus, model.max_positions)
+        training = _training(config, corpus, model, processes)
+        lock = RunLock(training.run)
+        processes.on_first(lock.acquire)
+        try:
+            reason = _train(training, config, corpus)
+        finally:
+            lock.release()
     finally:
         processes.leave()
+    if reason == "stopped":
+        raise KeyboardInterrupt
 
 
-def _train_in(folder: Path, config: TrainConfig, processes: Processes) -> None:
-    corpus = Corpus.open(config.data.binary)
-    if processes.is_first:
-        prepare_folder(folder, config, corpus)
-    processes.wait()
-    torch.manual_seed(config.seed)
-    model = build_model(
-        config.model,
-        len(corpus.source_vocabulary),
-        len(corpus.target_vocabulary),
-        config.data.joint_vocabulary,
-        tuple(config.allow),
-    ).to(processes.device)
-    training = _training(folder, config, corpus, model, processes)
+def check_lengths(corpus: Corpus, max_positions: int) -> None:
+    """Raise UserError if the model has no positions for a training or validation sentence."""
+    for name in ("train", "valid"):
+        if name not in corpus.manifest.splits:
+            continue
+        split = corpus.split(name)
+        longest = int(padded_widths(split.source_lengths, split.target_lengths).max())
+        if longest > max_positions:
+            raise UserError(
+                f"`model.max_positions` is {max_positions}, but a sentence of the {name} split "
+                f"has {longest} pieces with its end: raise it, or preprocess with a lower "
+                "`data.max_length`"
+            )
+
+
+def _train(training: Training, config: TrainConfig, corpus: Corpus) -> str:
+    folder, model, processes = training.run, training.model, training.processes
+    processes.on_first(lambda: prepare_folder(folder, config, corpus))
     if not training.resume():
         _calibrate(model, config, corpus, processes)
     if processes.is_first:
@@ -59,10 +82,11 @@ def _train_in(folder: Path, config: TrainConfig, processes: Processes) -> None:
     reason = training.fit()
     if processes.is_first:
         _summarise(folder, model, training, reason)
+    return reason
 
 
 def _training(
-    folder: Path, config: TrainConfig, corpus: Corpus, model: Transformer, processes: Processes
+    config: TrainConfig, corpus: Corpus, model: Transformer, processes: Processes
 ) -> Training:
     stream = BatchStream(
         corpus.split("train"),
@@ -83,7 +107,7 @@ def _training(
             precision=config.train.precision,
         )
     return Training(
-        folder,
+        Path(config.run),
         Criterion(model, config.loss.label_smoothing),
         stream,
         validation,
@@ -99,11 +123,9 @@ def _calibrate(
     model: Transformer, config: TrainConfig, corpus: Corpus, processes: Processes
 ) -> None:
     split, options = corpus.split("train"), config.train
-    plan = plan_batches(split.source_lengths, split.target_lengths, options.max_tokens, config.seed)
-    batches = [
-        collate(split, ids).to(processes.device) for ids in plan[: options.calibration_batches]
-    ]
-    sites = calibrate_gamma(model, batches, options.calibration_ratio)
+    drawn = np.random.default_rng(config.seed).permutation(len(split))
+    batch = collate(split, np.sort(drawn[: options.calibration_sentences]))
+    sites = calibrate_gamma(model, batch.to(processes.device), options.calibration_ratio)
     if sites and processes.is_first:
         console.print(f"calibrated gamma at {sites} attention sites")
 

@@ -39,7 +39,8 @@ MAY_CHANGE = (
     "run",
     "device",
     "threads",
-    "train.max_updates",
+    "train.max_updates",  # but not under a schedule that depends on it
+    "train.update_freq",  # its product with the number of processes must stay, see Training.resume
     "train.log_interval",
     "train.statistics_interval",
     "train.valid_interval",
@@ -52,13 +53,21 @@ MAY_CHANGE = (
 )
 
 
-def changed_settings(before: Any, now: Any, prefix: str = "") -> list[str]:
+def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """`key: before -> now` for every setting that differs and must not."""
+    changes = _differences(before, now)
+    old, new = (config["train"]["max_updates"] for config in (before, now))
+    if now["optim"]["schedule"] == "cosine" and old != new:
+        changes.append(f"train.max_updates (the cosine schedule depends on it): {old} -> {new}")
+    return changes
+
+
+def _differences(before: Any, now: Any, prefix: str = "") -> list[str]:
     if isinstance(before, dict) and isinstance(now, dict):
         changes = []
         for key in sorted(before.keys() | now.keys()):
             name = f"{prefix}.{key}" if prefix else str(key)
-            changes += changed_settings(before.get(key), now.get(key), name)
+            changes += _differences(before.get(key), now.get(key), name)
         return changes
     if before == now or prefix in MAY_CHANGE:
         return []

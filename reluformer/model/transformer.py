@@ -57,7 +57,10 @@ class DecoderCache:
         return Visibility(self.beam_size, num_keys, key_lengths=lengths, device=lengths.device)
 
     def select(self, rows: Int[Tensor, " N"], sentences: Int[Tensor, " B"]) -> None:
-        """Reorder beams and drop sentences: keep these rows and these sentences, in this order."""
+        """Reorder beams and drop sentences: keep these rows, in this order, and these sentences.
+
+        `sentences` must be ascending: sentences are dropped, never reordered.
+        """
         for own in self.own:
             own.select(rows)
         if len(sentences) != len(self.source_lengths):

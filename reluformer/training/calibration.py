@@ -1,7 +1,6 @@
 """gamma chosen from data: the variance of attention's update relative to the residual stream."""
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -10,34 +9,32 @@ from torch import Tensor, nn
 
 from reluformer.attention.relu import ReluAttention
 from reluformer.data.batch import Batch
+from reluformer.errors import UserError
 from reluformer.model.layers import Residual
 from reluformer.model.transformer import Transformer
 
 
 @torch.no_grad()
-def calibrate_gamma(model: Transformer, batches: Iterable[Batch], ratio: float) -> int:
+def calibrate_gamma(model: Transformer, batch: Batch, ratio: float) -> int:
     """Set gamma of every `calibrated` ReLU attention so that var(update) / var(stream) = `ratio`.
 
     Per layer and site, on real positions, without dropout. The update is proportional to
-    1 / gamma (biases are 0 at initialisation), so one forward pass per batch is exact: each
-    site is set before the layers above it run. Over batches the geometric mean is taken.
-    Returns how many sites were calibrated.
+    1 / gamma (biases are 0 at initialisation), so one forward pass is exact on this batch: each
+    site is set before the layers above it run. Returns how many sites were calibrated. Raises
+    UserError where no row of a site is alive.
     """
     sites = _calibrated_sites(model)
-    if not sites:
-        return 0
+    was_training = model.training
     model.eval()
-    logs: dict[ReluAttention, list[float]] = {mechanism: [] for _, mechanism, _ in sites}
-    for batch in batches:
-        handles = [
-            residual.register_forward_pre_hook(_setter(mechanism, from_source, batch, ratio, logs))
-            for residual, mechanism, from_source in sites
-        ]
+    handles = [
+        residual.register_forward_pre_hook(_setter(mechanism, from_source, batch, ratio))
+        for residual, mechanism, from_source in sites
+    ]
+    if sites:
         model(batch.src_tokens, batch.src_lengths, batch.prev_output_tokens, batch.tgt_lengths)
-        for handle in handles:
-            handle.remove()
-    for mechanism, values in logs.items():
-        mechanism.log_gamma.fill_(sum(values) / len(values))
+    for handle in handles:
+        handle.remove()
+    model.train(was_training)
     return len(sites)
 
 
@@ -67,7 +64,6 @@ def _setter(
     from_source: bool,
     batch: Batch,
     ratio: float,
-    logs: dict[ReluAttention, list[float]],
 ) -> Any:
     tokens, lengths = (
         (batch.src_tokens, batch.src_lengths) if from_source else (batch.target, batch.tgt_lengths)
@@ -76,9 +72,14 @@ def _setter(
 
     def hook(residual: Residual, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         stream, update = inputs
-        found = variance(update, real) / variance(stream, real)
-        change = 0.5 * math.log(max(float(found), 1e-30) / ratio)  # update ~ 1 / gamma
-        logs[mechanism].append(float(mechanism.log_gamma[0]) + change)
+        found = float(variance(update, real) / variance(stream, real))
+        if found == 0:
+            raise UserError(
+                "gamma cannot be calibrated: attention gives nothing at one of its sites, all of "
+                "whose rows are dead; take `gamma_mode` fixed or learned, or another seed"
+            )
+        change = 0.5 * math.log(found / ratio)  # the update is proportional to 1 / gamma
+        mechanism.log_gamma.add_(change)
         return stream, update * math.exp(-change)
 
     return hook

@@ -34,13 +34,13 @@ class Progress:
 
     update: int = 0
     stream: dict[str, Any] = field(default_factory=dict)
+    micro_batches: int = 1  # of one update, over all processes
     best_metric: float | None = None  # higher is better: BLEU, or minus the loss
     best_update: int = 0
     validations_since_best: int = 0
     target_tokens: int = 0
     training_seconds: float = 0.0
     window: dict[str, float] = field(default_factory=dict)  # sums since the last line of the log
-    finished: str = ""
 
 
 def checkpoint_path(run: Path, name: str) -> Path:
@@ -98,7 +98,7 @@ def load_weights(path: Path, model: nn.Module) -> Progress:
                 )
             with torch.no_grad():
                 tensor.copy_(stored)
-        return _progress(file.metadata())
+        return _progress(path, file.metadata())
 
 
 def load_training_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
@@ -106,12 +106,12 @@ def load_training_state(path: Path, model: nn.Module, optimiser: torch.optim.Opt
     progress = load_weights(path, model)
     with _open(path) as file:
         keys = {key.split(".")[1] for key in _names(file) if key.startswith("optimiser.")}
+        if progress.update and not keys:
+            raise UserError(f"{path}: holds no optimiser state: training cannot continue from it")
         for name, parameter in model.named_parameters():
             state = {key: file.get_tensor(f"optimiser.{key}.{name}") for key in keys}
-            # Adam counts its steps on the CPU unless it is fused.
             optimiser.state[parameter] = {
-                key: value.to(parameter.device) if value.ndim else value
-                for key, value in state.items()
+                key: value.to(parameter.device) for key, value in state.items()
             }
     return progress
 
@@ -168,5 +168,8 @@ def _names(file: Any) -> list[str]:
     return list(file.keys())
 
 
-def _progress(metadata: dict[str, str]) -> Progress:
-    return Progress(**json.loads(metadata.get("progress", "{}")))
+def _progress(path: Path, metadata: dict[str, str]) -> Progress:
+    try:
+        return Progress(**json.loads(metadata.get("progress", "{}")))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: was written by another version of reluformer: {error}") from None

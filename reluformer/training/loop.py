@@ -1,9 +1,9 @@
 """Training from where it stands to its end: when to log, validate, save and stop."""
 
+import math
 import resource
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -55,16 +55,27 @@ class Training:
         self.processes = processes
         self.options, self.optim, self.loss, self.seed = fit, optim, loss, seed
         self.optimiser = adam(criterion, optim)
-        self.progress = Progress(stream=stream.state_dict())
+        self.micro_batches = fit.update_freq * processes.world_size
+        self.progress = Progress(stream=stream.state_dict(), micro_batches=self.micro_batches)
         self.skipped_in_a_row = 0
 
     def resume(self) -> bool:
         """Continue from checkpoint_last if there is one."""
         path = checkpoint_path(self.run, "last")
         if not path.exists():
+            if others := sorted(path.parent.glob("checkpoint_*")):
+                raise UserError(
+                    f"{path} is missing, but {others[0].name} is there: put it back to continue, "
+                    f"or delete {path.parent} to start over"
+                )
             return False
         self.progress = load_training_state(path, self.model, self.optimiser)
         self.stream.load_state_dict(self.progress.stream)
+        if self.progress.micro_batches != self.micro_batches:
+            raise UserError(
+                f"{self.run}: an update had {self.progress.micro_batches} micro-batches and would "
+                f"have {self.micro_batches}: keep processes times `train.update_freq` as it was"
+            )
         return True
 
     def fit(self) -> str:
@@ -73,7 +84,7 @@ class Training:
         `stopped` (Ctrl-C, SIGTERM) is not the end: the same command continues. Raises UserError
         if gradients stay infinite or NaN.
         """
-        if self.progress.finished == "patience":
+        if self._out_of_patience():
             return "patience"
         log = MetricsLog(self.run, self.progress.update) if self.processes.is_first else None
         wrapped = self.processes.wrap(self.criterion)
@@ -84,14 +95,12 @@ class Training:
                     self._update(wrapped, log)
                     bar.update(task, completed=self.progress.update)
                     self._validate_and_save(log)
-                    if self.progress.finished:
-                        break
+                    if self._out_of_patience():
+                        return "patience"
                     if self.processes.any(stop.wanted):
                         self._save_last()
                         return "stopped"
-            self.progress.finished = self.progress.finished or "max_updates"
-            self._save_last()
-            return self.progress.finished
+            return "max_updates"
         finally:
             if log is not None:
                 log.close()
@@ -128,14 +137,13 @@ class Training:
     def _count(self, result: UpdateResult, seconds: float) -> None:
         self.progress.target_tokens += result.totals.target_tokens
         self.progress.training_seconds += seconds
-        sums = {
-            **result.losses,
-            "gradient_norm": result.gradient_norm,
-            "skipped": float(not result.stepped),
-            "updates": 1.0,
-            "tokens": float(result.totals.target_tokens),
-            "seconds": seconds,
-        }
+        tokens = float(result.totals.target_tokens)
+        sums = {"tokens": tokens, "seconds": seconds, "updates": 1.0}
+        if result.stepped:  # what is not finite would hide all else in the means
+            sums |= {name: value * tokens for name, value in result.losses.items()}
+            sums |= {"gradient_norm": result.gradient_norm * tokens, "counted_tokens": tokens}
+        else:
+            sums["skipped"] = 1.0
         window = self.progress.window
         for name, value in sums.items():
             window[name] = window.get(name, 0.0) + value
@@ -149,25 +157,31 @@ class Training:
             )
 
     def _log(self, log: MetricsLog | None, rate: float, weight: float) -> None:
-        """Means since the last line; kept in the progress, so that a resumed run loses none."""
+        """Means over the target tokens since the last line, without the skipped updates.
+
+        The sums are part of the progress, so that a resumed run loses none.
+        """
         window = self.progress.window
         self.progress.window = {}
         if log is None:
             return
-        count = window["updates"]
+
+        def mean(name: str) -> float:
+            return window.get(name, math.nan) / window.get("counted_tokens", 1.0)
+
         values = {
             "epoch": self.progress.stream["epoch"],
-            "loss": window["total"] / count,
-            "smoothed": window["smoothed"] / count,
-            "nll": window["nll"] / count,
-            "regulariser_normalisation": window["normalisation"] / count,
-            "regulariser_entropy": window["entropy"] / count,
+            "loss": mean("total"),
+            "smoothed": mean("smoothed"),
+            "nll": mean("nll"),
+            "regulariser_normalisation": mean("normalisation"),
+            "regulariser_entropy": mean("entropy"),
             "regulariser_weight": weight,
-            "gradient_norm": window["gradient_norm"] / count,
-            "skipped_updates": window["skipped"],
+            "gradient_norm": mean("gradient_norm"),
+            "skipped_updates": window.get("skipped", 0.0),
             "learning_rate": rate,
             "tokens_per_second": window["tokens"] / window["seconds"],
-            "tokens_per_update": window["tokens"] / count,
+            "tokens_per_update": window["tokens"] / window["updates"],
             "memory_mb": memory_in_use(self.processes.device),
         }
         log.write("train", self.progress.update, values)
@@ -178,51 +192,54 @@ class Training:
         update, options = self.progress.update, self.options
         at_end = update == options.max_updates
         validates = self.validation and (update % options.valid_interval == 0 or at_end)
+        saves = update % options.save_interval == 0
         if validates:
             self._validate(log)
-        if validates or update % options.save_interval == 0:
+        if validates or saves or at_end:
             self._save_last()
-        if update % options.save_interval == 0 and options.keep_checkpoints:
-            self._on_first(self._save_numbered)
+        if saves and options.keep_checkpoints:
+            self.processes.on_first(self._save_numbered)
 
     def _validate(self, log: MetricsLog | None) -> None:
         """Validate on the first process, then let all agree on whether it was the best so far."""
         report: dict[str, float] = {}
-        metric = self.options.best_metric
-        if self.processes.is_first and self.validation is not None and log is not None:
-            report = self.validation.run(self.criterion, self.processes.device)
-            log.write("valid", self.progress.update, report)
-            console.print(f"[bold]{self.progress.update:>7}  valid[/bold]  {described(report)}")
-        progress = self.progress
+        progress, metric = self.progress, self.options.best_metric
+
+        def validate() -> None:
+            if self.validation is not None and log is not None:
+                report.update(self.validation.run(self.criterion, self.processes.device))
+                log.write("valid", progress.update, report)
+                console.print(f"[bold]{progress.update:>7}  valid[/bold]  {described(report)}")
+
+        self.processes.on_first(validate)
         value = report.get(metric, 0.0) * (1 if metric == "bleu" else -1)  # higher is better
+        value = -math.inf if math.isnan(value) else value
         own = torch.tensor(value, dtype=torch.float64, device=self.processes.device)
         value = float(self.processes.sum(own))
         if progress.best_metric is None or value > progress.best_metric:
             progress.best_metric = value
             progress.best_update = progress.update
             progress.validations_since_best = 0
-            self._on_first(
-                lambda: save_checkpoint(checkpoint_path(self.run, "best"), self.model, progress)
-            )
+            path = checkpoint_path(self.run, "best")
+            self.processes.on_first(lambda: save_checkpoint(path, self.model, progress))
         else:
             progress.validations_since_best += 1
-        if self.options.patience and progress.validations_since_best >= self.options.patience:
-            progress.finished = "patience"
+
+    def _out_of_patience(self) -> bool:
+        patience = self.options.patience
+        return bool(patience) and self.progress.validations_since_best >= patience
 
     def _save_last(self) -> None:
         path = checkpoint_path(self.run, "last")
-        self._on_first(lambda: save_checkpoint(path, self.model, self.progress, self.optimiser))
+        self.processes.on_first(
+            lambda: save_checkpoint(path, self.model, self.progress, self.optimiser)
+        )
 
     def _save_numbered(self) -> None:
         path = checkpoint_path(self.run, str(self.progress.update))
         save_checkpoint(path, self.model, self.progress)
         for old in numbered_checkpoints(self.run)[: -self.options.keep_checkpoints]:
             old.unlink()
-
-    def _on_first(self, action: Callable[[], None]) -> None:
-        if self.processes.is_first:
-            action()
-        self.processes.wait()
 
 
 def adam(criterion: Criterion, options: OptimOptions) -> torch.optim.Optimizer:

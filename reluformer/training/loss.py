@@ -1,5 +1,6 @@
 """What training minimises: label-smoothed cross-entropy plus lambda times the regulariser."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -31,6 +32,13 @@ class Losses(NamedTuple):
     total: Float[Tensor, ""]
     smoothed: Float[Tensor, ""]
     nll: Float[Tensor, ""]
+    normalisation: Float[Tensor, ""]
+    entropy: Float[Tensor, ""]
+
+
+class MeanPenalty(NamedTuple):
+    """The regulariser's two terms, without lambda; 0 for one that is off everywhere."""
+
     normalisation: Float[Tensor, ""]
     entropy: Float[Tensor, ""]
 
@@ -71,17 +79,22 @@ class Criterion(nn.Module):
         return Losses(total, smoothed, nll, normalisation, entropy)
 
 
-def mean_penalty(penalties: dict[str, list[Penalty]], totals: Totals) -> Penalty:
-    """Each term averaged over the update's real rows, then over layers and sites that have one."""
-    terms = []
+def mean_penalty(penalties: Mapping[str, list[Penalty]], totals: Totals) -> MeanPenalty:
+    """Each term averaged over the update's real rows, then over layers and sites that have it."""
+    normalisation: list[Tensor] = []
+    entropy: list[Tensor] = []
     for site, layers in penalties.items():
         rows = totals.source_tokens if site == ENCODER_SELF else totals.target_tokens
-        terms += [torch.stack(penalty) / rows for penalty in layers]
-    if not terms:
-        zero = torch.zeros(())
-        return Penalty(zero, zero)
-    normalisation, entropy = torch.stack(terms).mean(0)
-    return Penalty(normalisation, entropy)
+        for penalty in layers:
+            if penalty.normalisation is not None:
+                normalisation.append(penalty.normalisation / rows)
+            if penalty.entropy is not None:
+                entropy.append(penalty.entropy / rows)
+    return MeanPenalty(_mean(normalisation), _mean(entropy))
+
+
+def _mean(terms: list[Tensor]) -> Tensor:
+    return torch.stack(terms).mean() if terms else torch.zeros(())
 
 
 class LinearCrossEntropy(torch.autograd.Function):
@@ -131,7 +144,7 @@ class LinearCrossEntropy(torch.autograd.Function):
                     1, truth, torch.full_like(true_logit, -(1 - smoothing - other))
                 )
                 gradient = gradient.to(states.dtype)
-                torch.mm(gradient, weight, out=state_gradient[first : first + rows])
+                state_gradient[first : first + rows] = gradient @ weight
                 weight_gradient += gradient.t() @ block
         if state_gradient is not None:
             ctx.save_for_backward(state_gradient, weight_gradient)

@@ -1,6 +1,8 @@
 """What a run reports: metrics.jsonl, TensorBoard and a line for the person watching."""
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,16 @@ class MetricsLog:
         drop_lines_after(self._path, resume_at)
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=resume_at + 1)
 
-    def write(self, kind: str, update: int, values: dict[str, Any]) -> None:
-        """One JSON line, and every number as TensorBoard's <kind>/<name>, by update."""
+    def write(self, kind: str, update: int, values: Mapping[str, float]) -> None:
+        """One JSON line (null for NaN and infinity), and TensorBoard's <kind>/<name> by update."""
         with self._path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(json.dumps({"kind": kind, "update": update, **values}) + "\n")
+            finite = {
+                name: value if math.isfinite(value) else None for name, value in values.items()
+            }
+            file.write(json.dumps({"kind": kind, "update": update, **finite}) + "\n")
         for name, value in values.items():
-            if isinstance(value, int | float):
+            if math.isfinite(value):
                 self._board.add_scalar(f"{kind}/{name}", value, update)
-
-    def describe(self, text: str) -> None:
-        """The configuration, where TensorBoard shows text."""
-        self._board.add_text("configuration", f"```yaml\n{text}\n```", 0)
 
     def close(self) -> None:
         self._board.close()

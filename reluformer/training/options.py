@@ -67,7 +67,7 @@ class FitOptions:
     patience: int
     save_interval: int
     keep_checkpoints: int
-    calibration_batches: int
+    calibration_sentences: int
     calibration_ratio: float
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class FitOptions:
             "valid_interval",
             "valid_max_tokens",
             "save_interval",
-            "calibration_batches",
+            "calibration_sentences",
             "calibration_ratio",
         ):
             check_positive(f"train.{name}", getattr(self, name))

@@ -1,12 +1,15 @@
 """Processes that train together, as torchrun starts them; one process alone is the simple case."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from reluformer.errors import UserError
 
 # A rank that waits longer for the others gives up instead of hanging for ever.
 PATIENCE = timedelta(minutes=30)
@@ -29,7 +32,7 @@ class Processes:
         if self.world_size == 1:
             return module
         devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(module, device_ids=devices)
+        return DistributedDataParallel(module, device_ids=devices, broadcast_buffers=False)
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes, on each of them."""
@@ -43,10 +46,19 @@ class Processes:
             return flag
         return bool(self.sum(torch.tensor(float(flag), device=self.device)).item())
 
-    def wait(self) -> None:
-        """Until every process is here."""
-        if self.world_size > 1:
-            distributed.barrier()
+    def on_first(self, action: Callable[[], None]) -> None:
+        """Let the first process do something while the others wait for its end.
+
+        If it raises UserError there, all of them stop: the others with an error that points to it.
+        """
+        failure: UserError | None = None
+        if self.is_first:
+            try:
+                action()
+            except UserError as error:
+                failure = error
+        if self.any(failure is not None):
+            raise failure or UserError("stopped, as the first process did; it says why")
 
     def leave(self) -> None:
         if self.world_size > 1:

@@ -10,11 +10,12 @@ import torch
 
 from reluformer.console import track
 from reluformer.data.batch import collate
-from reluformer.data.batching import plan_batches
+from reluformer.data.batching import padded_widths, plan_batches
 from reluformer.data.corpus import Split
 from reluformer.data.vocabulary import Vocabulary
 from reluformer.decoding.options import DecodeOptions
 from reluformer.decoding.search import translate_batch
+from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer
 from reluformer.training.loss import Criterion, Totals
 from reluformer.training.update import autocast
@@ -39,6 +40,12 @@ class Validation:
         decode: DecodeOptions,
         precision: str,
     ) -> None:
+        widest = int(padded_widths(split.source_lengths, split.target_lengths).max())
+        if widest > max_tokens:
+            raise UserError(
+                f"`train.valid_max_tokens` is {max_tokens}, but a sentence of the {split.name} "
+                f"split needs {widest}: raise it to that at least"
+            )
         self.split = split
         self.vocabulary = vocabulary
         self.max_tokens = max_tokens

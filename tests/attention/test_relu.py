@@ -112,8 +112,8 @@ def test_terms_of_the_penalty_switch_off_one_by_one() -> None:
     assert second is not None
     assert both.normalisation > 0
     assert both.entropy > 0
-    assert (first.normalisation, first.entropy) == (both.normalisation, 0)
-    assert (second.normalisation, second.entropy) == (0, both.entropy)
+    assert (first.normalisation, first.entropy) == (both.normalisation, None)
+    assert (second.normalisation, second.entropy) == (None, both.entropy)
     neither = relu_attention(normalisation_term=False, entropy_term=False)
     assert neither(q, k, v, Visibility(9, 9), True)[1] is None
     assert relu_attention()(q, k, v, Visibility(9, 9), with_penalty=False)[1] is None

@@ -110,7 +110,7 @@ def test_two_processes_train_as_one_that_accumulates(folder: Path) -> None:
 
 
 def test_interrupted_training_saves_and_continues_to_the_same_end(folder: Path) -> None:
-    """Ctrl-C in the middle: a clean exit, and the same command ends where no stop would have."""
+    """Ctrl-C in the middle: exit code 130, and the same command ends where no stop would have."""
     settings = [*DATA, *SMALL, *attention("relu_centered"), "model.dropout=0.2"]
     settings += ["train.max_updates=60", "train.valid_interval=30"]
     command(folder, "train", *settings, "run=straight")
@@ -121,7 +121,7 @@ def test_interrupted_training_saves_and_continues_to_the_same_end(folder: Path) 
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)
-    assert process.returncode == 0
+    assert process.returncode == 130
     assert "the same command continues" in said
     assert 0 < train_entries(metrics.parent)[-1]["update"] < 60
     command(folder, "train", *settings, "run=stopped")

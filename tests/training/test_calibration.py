@@ -8,6 +8,7 @@ from small_models import RELU, model_config
 from reluformer.config.build import build_model
 from reluformer.data.batch import collate
 from reluformer.data.corpus import Corpus
+from reluformer.errors import UserError
 from reluformer.model.layers import Residual
 from reluformer.model.transformer import SITES
 from reluformer.training.calibration import calibrate_gamma
@@ -23,14 +24,17 @@ def test_variance_ratio_is_met_at_every_site(
     size = len(reversal.source_vocabulary)
     model = build_model(config, size, size, True)
     split = reversal.split("train")
-    equal = np.flatnonzero((split.source_lengths == 5) & (split.target_lengths == 5))[:32]
-    batch = collate(split, equal)
-    assert calibrate_gamma(model, [batch], ratio) == 6
+    batch = collate(split, np.arange(40))
+    source_is_real = torch.arange(batch.src_tokens.shape[1]) < batch.src_lengths[:, None]
+    target_is_real = torch.arange(batch.target.shape[1]) < batch.tgt_lengths[:, None]
+    assert not source_is_real.all()
+    assert calibrate_gamma(model, batch, ratio) == 6
     ratios = []
 
     def measure(module: Residual, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
         stream, update = inputs
-        ratios.append(float(update.var() / stream.var()))
+        real = source_is_real if stream.shape[1] == source_is_real.shape[1] else target_is_real
+        ratios.append(float(update[real].var() / stream[real].var()))
 
     for name, module in model.named_modules():
         if isinstance(module, Residual) and "attention" in name:
@@ -40,6 +44,21 @@ def test_variance_ratio_is_met_at_every_site(
     assert ratios == pytest.approx([ratio] * 6, rel=1e-3)
 
 
-def test_other_modes_are_left_alone() -> None:
-    model = build_model(model_config("relu"), 20, 20, True)
-    assert calibrate_gamma(model, [], 1.0) == 0
+def test_other_modes_are_left_alone(reversal: Corpus) -> None:
+    size = len(reversal.source_vocabulary)
+    model = build_model(model_config("relu"), size, size, True)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    batch = collate(reversal.split("train"), np.arange(8))
+    assert calibrate_gamma(model, batch, 1.0) == 0
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_site_that_gives_nothing_is_refused(reversal: Corpus) -> None:
+    size = len(reversal.source_vocabulary)
+    calibrated = {**RELU, "gamma_mode": "calibrated"}
+    model = build_model(model_config(cross_attention=calibrated), size, size, True)
+    with torch.no_grad():
+        model.decoder_layers[0].cross_attention.output_projection.weight.zero_()
+    batch = collate(reversal.split("train"), np.arange(8))
+    with pytest.raises(UserError, match="gamma cannot be calibrated"):
+        calibrate_gamma(model, batch, 1.0)

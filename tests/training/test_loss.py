@@ -66,4 +66,8 @@ def test_penalty_is_averaged_over_rows_then_over_layers_and_sites() -> None:
     )
     assert found.normalisation == pytest.approx((1 + 3 + 2) / 3)
     assert found.entropy == pytest.approx((0 + 2 + 1) / 3)
-    assert mean_penalty({CROSS: []}, Totals(1, 1)) == Penalty(torch.zeros(()), torch.zeros(()))
+    off = Penalty(None, torch.tensor(6.0))
+    found = mean_penalty({ENCODER_SELF: [off], CROSS: [penalty(8.0, 4.0)]}, Totals(2, 4))
+    assert found.normalisation == 2
+    assert found.entropy == (3 + 1) / 2
+    assert mean_penalty({CROSS: []}, Totals(1, 1)) == (torch.zeros(()), torch.zeros(()))

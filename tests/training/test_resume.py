@@ -36,7 +36,7 @@ def make_training(run: Path, corpus: Corpus, max_updates: int, **changes: object
         "patience": 0,
         "save_interval": 4,
         "keep_checkpoints": 2,
-        "calibration_batches": 1,
+        "calibration_sentences": 8,
         "calibration_ratio": 1.0,
         **changes,
     }
