@@ -64,15 +64,16 @@ run_system() {
     shift 2
     local run=runs/$direction/$name-seed$seed
     mkdir -p "$run"
+    # One chain: where a step fails or is stopped, the next ones must not run.
     {
         reluformer-train experiment="multi30k_en_de/$experiment" data="$direction" name="$name" \
-            device=cpu threads=1 "$@" "${overrides[@]}"
-        reluformer-average run="$run" last=10
-        reluformer-translate run="$run" checkpoint=avg_10 input_tokenised=true detokenise=false \
-            input="data/multi30k/text/test.$source" output="$run/test.tokens.$target"
-        reluformer-score hypothesis="$run/test.tokens.$target" lowercase=true \
-            reference="data/multi30k/text/test.raw.$target" \
-            tokenised_reference="data/multi30k/text/test.$target" output="$run/scores.json"
+            device=cpu threads=1 "$@" "${overrides[@]}" &&
+            reluformer-average run="$run" last=10 &&
+            reluformer-translate run="$run" checkpoint=avg_10 input_tokenised=true detokenise=false \
+                input="data/multi30k/text/test.$source" output="$run/test.tokens.$target" &&
+            reluformer-score hypothesis="$run/test.tokens.$target" lowercase=true \
+                reference="data/multi30k/text/test.raw.$target" \
+                tokenised_reference="data/multi30k/text/test.$target" output="$run/scores.json"
     } >"$run/log.txt" 2>&1 || {
         echo "error: $name stopped; the end of $run/log.txt:" >&2
         tail -n 3 "$run/log.txt" >&2

@@ -152,6 +152,30 @@ def test_fixed_gamma_is_no_parameter_but_is_saved() -> None:
     assert torch.exp(mechanism.state_dict()["log_gamma"]).tolist() == pytest.approx([3.0])
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_centring_keeps_its_digits_in_bf16(causal: bool) -> None:
+    """Keys with a large common component: the error stays that of bf16 operands (6e-3)."""
+    torch.manual_seed(7)
+    q, k, v = (torch.randn(4, 2, 32, 32).bfloat16() for _ in range(3))
+    q, k = q + 3, k + 3
+    visibility = Visibility(32, 32, causal=causal)
+    mechanism = relu_attention(2, 32, center="row")
+    exact = mechanism.double().weights(q.double(), k.double(), visibility) @ v.double()
+    context, _ = mechanism.to(torch.bfloat16)(q, k, v, visibility)
+    assert (context.double() - exact).norm() / exact.norm() < 6e-3
+
+
+def test_a_centred_row_with_one_key_is_exactly_empty() -> None:
+    """The first causal position in one pass, and a cache that holds one key."""
+    q, k, v = (torch.randn(8, 1, 5, 4) for _ in range(3))
+    mechanism = relu_attention(center="row")
+    assert not mechanism(q, k, v, Visibility(5, 5, causal=True))[0][:, :, 0].any()
+    step = Visibility(1, 1, causal=True)
+    assert not mechanism(q[:, :, :1], k[:, :, :1], v[:, :, :1], step)[0].any()
+    alone = Visibility(5, 5, torch.ones(8, dtype=torch.long))
+    assert not mechanism(q, k, v, alone)[0].any()
+
+
 def test_row_dropout_keeps_the_mean_and_leaves_the_penalty_alone() -> None:
     torch.manual_seed(6)
     q, k, v = (torch.randn(1, 1, 8, 4) for _ in range(3))

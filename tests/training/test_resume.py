@@ -11,7 +11,11 @@ from reluformer.data.batching import BatchStream
 from reluformer.data.corpus import Corpus
 from reluformer.decoding.options import DecodeOptions
 from reluformer.errors import UserError
-from reluformer.training.checkpoint import checkpoint_path, load_weights
+from reluformer.training.checkpoint import (
+    checkpoint_path,
+    load_weights,
+    numbered_checkpoints,
+)
 from reluformer.training.loop import Training
 from reluformer.training.metrics import MetricsLog, drop_lines_after
 from reluformer.training.options import FitOptions, LossOptions, OptimOptions
@@ -132,3 +136,55 @@ def test_other_data_or_batches_are_not_continued(tmp_path: Path, reversal: Corpu
     training.fit()
     with pytest.raises(UserError, match="`max_tokens` was 256 and is 128"):
         make_training(tmp_path, reversal, 2, max_tokens=128).resume()
+
+
+def test_a_finished_run_goes_on_to_a_later_end(tmp_path: Path, reversal: Corpus) -> None:
+    """max_updates counts all updates: raising it trains the rest, as if never finished."""
+    for end in (4, 9, 12):
+        training = make_training(tmp_path / "grown", reversal, end, valid_interval=4)
+        training.resume()
+        assert training.fit() == "max_updates"
+        assert training.progress.update == end
+    straight = make_training(tmp_path / "straight", reversal, 12, valid_interval=4)
+    straight.fit()
+    for ours, theirs in zip(training.model.parameters(), straight.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_numbered_checkpoints_come_at_their_interval_and_old_ones_go(
+    tmp_path: Path, reversal: Corpus
+) -> None:
+    make_training(tmp_path, reversal, 11, save_interval=3, keep_checkpoints=2).fit()
+    names = [path.name for path in numbered_checkpoints(tmp_path)]
+    assert names == ["checkpoint_6.safetensors", "checkpoint_9.safetensors"]
+
+
+def test_more_patience_trains_on(tmp_path: Path, reversal: Corpus) -> None:
+    training = make_training(tmp_path, reversal, 40, patience=1, valid_interval=2)
+    training.optim.learning_rate = 1.0
+    assert training.fit() == "patience"
+    ended = training.progress.update
+    again = make_training(tmp_path, reversal, ended + 2, patience=9, valid_interval=2)
+    again.resume()
+    assert again.fit() == "max_updates"
+    assert again.progress.update == ended + 2
+
+
+def test_a_lost_last_checkpoint_is_not_overwritten_by_a_new_start(
+    tmp_path: Path, reversal: Corpus
+) -> None:
+    make_training(tmp_path, reversal, 5).fit()
+    checkpoint_path(tmp_path, "last").unlink()
+    with pytest.raises(UserError, match=r"is missing, but checkpoint_4.safetensors is there"):
+        make_training(tmp_path, reversal, 8).resume()
+
+
+def test_another_number_of_micro_batches_is_refused(tmp_path: Path, reversal: Corpus) -> None:
+    make_training(tmp_path, reversal, 1).fit()
+    with pytest.raises(UserError, match="had 2 micro-batches and would have 1"):
+        make_training(tmp_path, reversal, 2, update_freq=1).resume()
+
+
+def test_validation_sentences_must_fit_its_batches(tmp_path: Path, reversal: Corpus) -> None:
+    with pytest.raises(UserError, match=r"valid_max_tokens` is 5, but a sentence .* needs"):
+        make_training(tmp_path, reversal, 1, valid_max_tokens=5)

@@ -10,7 +10,7 @@ from reversal import make_criterion
 from reluformer.data.batch import collate
 from reluformer.data.corpus import Corpus
 from reluformer.training.loop import adam
-from reluformer.training.loss import Criterion
+from reluformer.training.loss import Criterion, Totals
 from reluformer.training.options import OptimOptions
 from reluformer.training.parallel import Processes
 from reluformer.training.update import UpdateResult, run_update
@@ -78,3 +78,48 @@ def test_bf16_is_near_fp32(reversal: Corpus) -> None:
     assert low.stepped
     assert low.losses["nll"] == pytest.approx(high.losses["nll"], rel=0.02)
     assert low.losses != high.losses
+
+
+def test_lambda_weighs_the_regulariser_in_loss_and_gradient(reversal: Corpus) -> None:
+    """total = smoothed + lambda (normalisation + entropy), and its gradient differs with lambda."""
+    criterion = make_criterion(reversal, dropout=0.0).double()
+    batch = collate(reversal.split("train"), np.arange(24))
+    totals = Totals(batch.num_source_tokens, batch.num_target_tokens)
+    weight = criterion.model.encoder_layers[0].self_attention.input_projection.weight
+    gradients = []
+    for regulariser_weight in (0.0, 0.5):
+        losses = criterion(batch, totals, regulariser_weight)
+        penalty = losses.normalisation + losses.entropy
+        assert (penalty > 0) == (regulariser_weight > 0)
+        torch.testing.assert_close(losses.total, losses.smoothed + regulariser_weight * penalty)
+        gradients.append(torch.autograd.grad(losses.total, weight)[0])
+    assert not torch.allclose(gradients[0], gradients[1])
+
+
+def test_the_gradient_is_clipped_to_its_norm(reversal: Corpus) -> None:
+    """Plain gradient descent makes the step's length visible: at most rate times `clip_norm`."""
+    criterion = make_criterion(reversal, dropout=0.0).double()
+    batches = [collate(reversal.split("train"), np.arange(24))]
+    lengths = {}
+    for clip_norm in (0.0, 0.1):
+        moved = copy.deepcopy(criterion)
+        result = run_update(
+            moved,
+            torch.optim.SGD(moved.parameters(), lr=1.0),
+            batches,
+            Processes(),
+            seed=1,
+            update=1,
+            learning_rate=1.0,
+            regulariser_weight=0.0,
+            clip_norm=clip_norm,
+            precision="fp32",
+        )
+        steps = [
+            (ours - theirs).detach().flatten()
+            for ours, theirs in zip(moved.parameters(), criterion.parameters(), strict=True)
+        ]
+        lengths[clip_norm] = float(torch.cat(steps).norm())
+        assert result.gradient_norm > 0.1  # of the gradient before it is clipped
+    assert lengths[0.0] == pytest.approx(result.gradient_norm, rel=1e-4)
+    assert lengths[0.1] == pytest.approx(0.1, rel=1e-4)
