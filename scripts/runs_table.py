@@ -1,6 +1,6 @@
 """A table of trained and scored runs, as scripts/quickstart.sh and the reproductions end with.
 
-    python scripts/runs_table.py [--markdown] RUN_FOLDER...
+python scripts/runs_table.py [--markdown] RUN_FOLDER...
 """
 
 import json
