@@ -1,8 +1,11 @@
 """Files that appear whole or not at all, and survive a power cut once they have."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
+
+from reluformer.errors import UserError
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -17,6 +20,17 @@ def put_in_place(path: Path) -> None:
     """Give what was written to `temporary(path)` its final name, durably."""
     temporary(path).replace(path)
     make_folder_durable(path.parent)
+
+
+def check_output(path: Path, inputs: Iterable[Path | str | None] = ()) -> None:
+    """Raise UserError if writing `path` would replace one of the inputs, a folder or a device."""
+    for source in inputs:
+        if source is not None and Path(source).resolve() == path.resolve():
+            raise UserError(f"`output` and an input are the same file, {path}: name another output")
+    if path.exists() and not path.is_file():
+        raise UserError(
+            f"`output` {path} is no regular file: name another, or leave it out for standard output"
+        )
 
 
 def temporary(path: Path) -> Path:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from reluformer.cli.app import command
 from reluformer.config.scoring import ScoreConfig, ScoreReport, score_files
+from reluformer.durable import check_output, write_whole
 from reluformer.evaluation.significance import Comparison
 
 DETOKENISED = "detokenised (sacreBLEU)"
@@ -35,14 +36,15 @@ def main(config: ScoreConfig) -> None:
         reluformer-score hypothesis=out.txt reference=ref.txt lang=en output=scores.json
         reluformer-score hypothesis=h.tok.en reference=test.raw.en tokenised_reference=test.en
     """
+    output = None if config.output is None else Path(config.output)
+    if output is not None:
+        check_output(output, config.inputs)
     report = score_files(config)
     show(report)
-    if config.output is not None:
-        output = Path(config.output)
+    if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        new = output.with_name(output.name + ".new")
-        new.write_text(json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        new.replace(output)
+        text = json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n"
+        write_whole(output, text.encode("utf-8"))
 
 
 def show(report: ScoreReport) -> None:

@@ -1,6 +1,7 @@
 """Settings of a corpus and of `reluformer-preprocess`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
@@ -34,7 +35,15 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.source_lang == self.target_lang:
             raise UserError(f"`source_lang` and `target_lang` are both {self.source_lang!r}")
-        for name in ("vocab_size", "vocabulary_sentences", "max_length"):
+        if Path(self.text).resolve() == Path(self.binary).resolve():
+            raise UserError(
+                f"`text` and `binary` are the same folder, {self.text}: keep them apart"
+            )
+        if self.vocab_size <= 4:
+            raise UserError(
+                f"`vocab_size` must be above 4, the special symbols, but is {self.vocab_size}"
+            )
+        for name in ("vocabulary_sentences", "max_length"):
             check_positive(name, getattr(self, name))
         if not 0 < self.character_coverage <= 1:
             raise UserError(

@@ -40,7 +40,7 @@ def load_run(
     modules in `allow`.
     """
     folder = Path(folder)
-    if not (folder / CONFIG).exists():
+    if not (folder / CONFIG).is_file():
         raise UserError(f"{folder}: no run folder (it has no config.yaml)")
     config = load_plain(folder / CONFIG)
     try:

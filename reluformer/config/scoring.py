@@ -46,6 +46,11 @@ class ScoreConfig:
         self.hypothesis = list(names)
 
     @property
+    def inputs(self) -> list[str | None]:
+        """Every file that is read."""
+        return [*self.hypothesis, self.reference, self.tokenised_reference, self.baseline]
+
+    @property
     def language(self) -> str:
         """`lang`, or what the reference's name ends in."""
         if self.lang is not None:

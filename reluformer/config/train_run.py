@@ -1,5 +1,6 @@
 """Training from settings: corpus, model, loop, in the run's folder."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from reluformer.config.run import choose_device
 from reluformer.config.run_folder import RunLock, prepare_folder, write_json
 from reluformer.config.training import TrainConfig
 from reluformer.console import console
+from reluformer.data.assembly import different_settings
 from reluformer.data.batch import collate
 from reluformer.data.batching import BatchStream, padded_widths
 from reluformer.data.corpus import Corpus
@@ -35,6 +37,7 @@ def train_run(config: TrainConfig) -> None:
     processes = join_processes(choose_device(config.device))
     try:
         corpus = Corpus.open(config.data.binary)
+        check_corpus(corpus, config)
         torch.manual_seed(config.seed)
         model = build_model(
             config.model,
@@ -55,6 +58,16 @@ def train_run(config: TrainConfig) -> None:
         processes.leave()
     if reason == "stopped":
         raise KeyboardInterrupt
+
+
+def check_corpus(corpus: Corpus, config: TrainConfig) -> None:
+    """Raise UserError if the corpus was not made with the data settings that are given now."""
+    differences = different_settings(corpus.manifest.data, asdict(config.data))
+    if differences:
+        raise UserError(
+            f"{corpus.folder} was made with other settings ({'; '.join(differences)}): give those, "
+            "or preprocess again"
+        )
 
 
 def check_lengths(corpus: Corpus, max_positions: int) -> None:

@@ -5,10 +5,11 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from reluformer.checks import check_choice, check_not_negative
+from reluformer.checks import check_choice, check_not_negative, check_positive
 from reluformer.config.data import DataConfig
 from reluformer.config.model import ModelConfig
 from reluformer.decoding.options import DecodeOptions
+from reluformer.errors import UserError
 from reluformer.training.options import FitOptions, LossOptions, OptimOptions
 
 
@@ -31,6 +32,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_not_negative("seed", self.seed)
+        if self.threads is not None:
+            check_positive("threads", self.threads)
+        if not self.name or "/" in self.name:
+            raise UserError(f"`name` must be one folder's name, without `/`, but is {self.name!r}")
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
 
 

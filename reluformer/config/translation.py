@@ -7,9 +7,11 @@ from omegaconf import MISSING
 
 from reluformer.checks import check_choice, check_positive
 from reluformer.config.run import Run
+from reluformer.config.run_folder import CONFIG, VOCABULARIES
 from reluformer.decoding.options import DecodeOptions
 from reluformer.decoding.translate import Translator
 from reluformer.decoding.treatment import Treatment
+from reluformer.durable import check_output
 from reluformer.errors import UserError
 
 
@@ -43,13 +45,19 @@ class TranslateConfig:
             check_positive("threads", self.threads)
         if self.reference is not None and (self.input is None or self.format == "text"):
             raise UserError("`reference` goes with `input` and `format` jsonl or fairseq only")
-        for name in ("input", "reference"):
-            if self.output is not None and _same(getattr(self, name), self.output):
-                raise UserError(f"`output` and `{name}` are the same file, {self.output}")
+        if self.output is not None:
+            check_output(Path(self.output), (self.input, self.reference))
+            check_not_of_run(Path(self.output), Path(self.run))
 
 
-def _same(one: str | None, other: str) -> bool:
-    return one is not None and Path(one).resolve() == Path(other).resolve()
+def check_not_of_run(output: Path, run: Path) -> None:
+    """Raise UserError if the output would replace a file that the run consists of."""
+    name = output.name
+    own = {CONFIG, "environment.json", "metrics.jsonl", "summary.json", *VOCABULARIES.values()}
+    in_run = output.resolve().parent == run.resolve() and name in own
+    in_checkpoints = output.resolve().parent == (run / "checkpoints").resolve()
+    if in_run or in_checkpoints:
+        raise UserError(f"`output` {output} is a file of the run itself: name another output")
 
 
 def build_translator(config: TranslateConfig, run: Run) -> Translator:

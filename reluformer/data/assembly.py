@@ -186,11 +186,16 @@ def compare(
     old_data: dict[str, Any], old_inputs: dict[str, Any], data: dict[str, Any], inputs: Any
 ) -> list[str]:
     """What differs between two corpora, for a reader."""
-    differences = [
-        f"`{key}` is {old_data.get(key)} there and {data.get(key)} here"
-        for key in sorted((old_data.keys() | data.keys()) - set(PLACES))
-        if old_data.get(key) != data.get(key)
-    ]
+    differences = different_settings(old_data, data)
     splits = sorted(old_inputs.keys() | inputs.keys())
     changed = [name for name in splits if old_inputs.get(name) != inputs.get(name)]
     return differences + [f"the {name} text has changed" for name in changed]
+
+
+def different_settings(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """Settings that decide what a corpus is and differ, for a reader."""
+    return [
+        f"`{key}` is {there.get(key)} there and {here.get(key)} here"
+        for key in sorted((there.keys() | here.keys()) - set(PLACES))
+        if there.get(key) != here.get(key)
+    ]

@@ -40,6 +40,8 @@ class Vocabulary:
     def __init__(self, model: bytes, name: Path | str = "the vocabulary") -> None:
         self.model = model
         self.digest = hashlib.sha256(model).hexdigest()
+        if not model:
+            raise UserError(f"{name} is empty, not a SentencePiece model")
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except (RuntimeError, ValueError, TypeError):

@@ -14,6 +14,7 @@ from reluformer.data.text import check_equal_counts, decode_line, read_lines, sc
 from reluformer.decoding.formats import Format
 from reluformer.decoding.output import Write, destination
 from reluformer.decoding.translate import Translator, buffers
+from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer
 
 
@@ -30,6 +31,8 @@ class Input:
     def scan(cls, path: Path, reference: Path | None) -> "Input":
         """Count and fingerprint the files; UserError if they cannot be read or do not match."""
         found = scan_text(path)
+        if not found.lines:
+            raise UserError(f"{path} is empty: there is nothing to translate")
         digest = found.sha256
         if reference is not None:
             scanned = scan_text(reference)

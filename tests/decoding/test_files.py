@@ -132,10 +132,11 @@ def test_wrong_bytes_are_named_before_anything_is_done(translator, source, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["in.de"]
 
 
-def test_an_empty_file_gives_an_empty_file(translator, tmp_path):
+def test_an_empty_file_is_refused(translator, tmp_path):
     (tmp_path / "in.de").write_bytes(b"")
-    run(translator(), tmp_path / "in.de", tmp_path / "out.en")
-    assert (tmp_path / "out.en").read_bytes() == b""
+    with pytest.raises(UserError, match=r"in\.de is empty: there is nothing to translate"):
+        run(translator(), tmp_path / "in.de", tmp_path / "out.en")
+    assert not (tmp_path / "out.en").exists()
 
 
 def test_a_stream_is_answered_buffer_by_buffer(translator, source, tmp_path, capfdbinary):
