@@ -25,6 +25,7 @@ def main(config: AverageConfig) -> None:
     Examples:
         reluformer-average run=runs/multi30k_en_de/softmax-seed1
         reluformer-average run=runs/multi30k_en_de/softmax-seed1 last=10
+        reluformer-average run=runs/iwslt14_de_en/reluformer-seed2 last=3
     """
     run = Path(config.run)
     found = numbered_checkpoints(run)

@@ -84,7 +84,7 @@ def change_nothing(text: Path) -> None:
         (blank_train, [], ["no text to learn a vocabulary from"]),
         (change_nothing, ["data.vocab_size=5000"], ["`vocab_size` is 5,000", "or less"]),
         (change_nothing, ["data.vocab_size=9"], ["`vocab_size` is 9", "`character_coverage`"]),
-        (change_nothing, ["data.vocab_size=0"], ["`vocab_size` must be greater than 0"]),
+        (change_nothing, ["data.vocab_size=3"], ["`vocab_size` must be above 4", "but is 3"]),
         (change_nothing, ["data.too_long=cry"], ["`too_long` must be one of drop, truncate"]),
         (change_nothing, ["data.max_ratio=0.5"], ["`max_ratio` must be 1 or greater"]),
         (
