@@ -16,6 +16,9 @@ class Visibility:
     first `query_lengths[b]` queries are real (None: all of them). With `causal`, query t reads
     keys up to its own position; queries are the last `num_queries` of `num_keys` positions
     (aligned bottom right), so that one decoding step is the last row of the whole square.
+    With `ordered`, queries follow one another in time and none may depend on a later one, be it
+    through keys (`causal`, which implies it) or through the queries themselves: a decoder's
+    cross-attention is ordered though it reads the whole source.
 
     n, everywhere in this project, is the number of keys visible to one query: padding never
     counts, and in causal attention it grows along the sentence.
@@ -26,6 +29,7 @@ class Visibility:
     key_lengths: Int[Tensor, " B"] | None = None
     query_lengths: Int[Tensor, " B"] | None = None
     causal: bool = False
+    ordered: bool = False
     device: torch.device | str = "cpu"
 
     @cached_property

@@ -18,13 +18,20 @@ class Traits:
     normalised: the weights of every row that sees a key sum to 1.
     non_negative: no weight is below 0.
     exact_zeros: some weights are exactly 0.
-    shift_invariant: a number added to all scores of a row changes nothing.
+    shift_invariant: one vector added to all keys, which shifts a row's scores alike, changes
+        nothing.
+    fused: training never holds all T x S weights at once.
+    causal: no query depends on a later one where queries are ordered, and queries may come one
+        at a time, so that the mechanism may stand in a decoder. Where False, a decoder with it is
+        refused when the model is built.
     """
 
     normalised: bool
     non_negative: bool
     exact_zeros: bool
     shift_invariant: bool
+    fused: bool = False
+    causal: bool = True
 
 
 class Penalty(NamedTuple):
@@ -45,7 +52,7 @@ class Attention(nn.Module):
     and rows without any visible key a zero context with finite gradients.
 
     Subclasses define `weights`, the plain reference, and may override `forward` with something
-    faster that agrees with `weights(...) @ v`.
+    faster that agrees with `weights(...) @ v`, and any of the hooks below it.
     """
 
     traits: Traits
@@ -87,9 +94,25 @@ class Attention(nn.Module):
         """Dropout on attention weights, in training only."""
         return nn.functional.dropout(weights, self.dropout, self.training and self.dropout > 0)
 
-    def merge_heads(self, context: Float[Tensor, "B H T D"]) -> Float[Tensor, "B T M"]:
-        """Heads side by side, as the output projection wants them."""
+    def prepare_queries(
+        self, q: Float[Tensor, "B H T D"], visibility: Visibility, past: Tensor | None = None
+    ) -> tuple[Float[Tensor, "B H T D"], Tensor | None]:
+        """Queries as `weights` and `forward` want them, and what later queries need of these.
+
+        For mechanisms whose queries depend on one another. `past` is what this returned for the
+        positions before, when they come one at a time: a tensor with rows as those of q.
+        """
+        return q, None
+
+    def merge_heads(
+        self, context: Float[Tensor, "B H T D"], x: Float[Tensor, "B T M"]
+    ) -> Float[Tensor, "B T M"]:
+        """Heads side by side, as the output projection wants them; x is what queries come from."""
         return context.transpose(1, 2).flatten(2)
+
+    def report(self) -> dict[str, float]:
+        """What this mechanism has learned, such as its gamma, for the training log."""
+        return {}
 
 
 def row_entropy(weights: Float[Tensor, "... S"]) -> Float[Tensor, "..."]:

@@ -1,4 +1,4 @@
-"""Keys and values of the positions decoded so far."""
+"""What decoding remembers of the positions decoded so far."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -50,3 +50,35 @@ class KeyValueCache:
         grown = buffer.new_empty(rows, heads, max(2 * capacity, self.length + added, 16), size)
         grown[:, :, : self.length] = buffer[:, :, : self.length]
         return grown
+
+
+class QueryMemory:
+    """What a mechanism remembers of earlier queries (`Attention.prepare_queries`), row by row."""
+
+    def __init__(self) -> None:
+        self.past: Tensor | None = None
+
+    def select(self, rows: Int[Tensor, " N"]) -> None:
+        """Keep these rows, in this order; a row may be kept more than once."""
+        if self.past is not None:
+            self.past = self.past.index_select(0, rows)
+
+
+class LayerCache:
+    """One decoder layer's memory: keys and values of the target so far and of the source.
+
+    All of it has a row for each beam, except the source's keys and values: those have one for
+    each sentence.
+    """
+
+    def __init__(self, source: KeyValueCache) -> None:
+        self.source = source
+        self.target = KeyValueCache()
+        self.self_queries = QueryMemory()
+        self.cross_queries = QueryMemory()
+
+    def select(self, rows: Int[Tensor, " N"]) -> None:
+        """Keep these beams, in this order."""
+        self.target.select(rows)
+        self.self_queries.select(rows)
+        self.cross_queries.select(rows)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reluformer.attention.base import Attention, Penalty
-from reluformer.attention.cache import KeyValueCache
+from reluformer.attention.cache import KeyValueCache, QueryMemory
 from reluformer.visibility import Visibility
 
 
@@ -48,23 +48,39 @@ class MultiHeadAttention(nn.Module):
         else:
             q = self._queries(x)
             k, v = self.project_memory(memory)
+        q, _ = self.mechanism.prepare_queries(q, visibility)
         context, penalty = self.mechanism(q, k, v, visibility, with_penalty)
-        return self.output_projection(self.mechanism.merge_heads(context)), penalty
+        return self.output_projection(self.mechanism.merge_heads(context, x)), penalty
 
-    def step(self, x: Float[Tensor, "N T M"], cache: KeyValueCache) -> Float[Tensor, "N T M"]:
+    def step(
+        self, x: Float[Tensor, "N T M"], cache: KeyValueCache, queries: QueryMemory
+    ) -> Float[Tensor, "N T M"]:
         """Causal self-attention of the newest T positions over all in the cache and themselves."""
         q, k, v = (self._split(part) for part in self.input_projection(x).chunk(3, dim=-1))
         cache.append(k, v)
         visibility = Visibility(x.shape[1], cache.length, causal=True, device=x.device)
+        q, queries.past = self.mechanism.prepare_queries(q, visibility, queries.past)
         context, _ = self.mechanism(q, cache.keys, cache.values, visibility)
-        return self.output_projection(self.mechanism.merge_heads(context))
+        return self.output_projection(self.mechanism.merge_heads(context, x))
 
-    def attend(
-        self, x: Float[Tensor, "B T M"], cache: KeyValueCache, visibility: Visibility
-    ) -> Float[Tensor, "B T M"]:
-        """Cross-attention to keys and values that were projected before."""
-        context, _ = self.mechanism(self._queries(x), cache.keys, cache.values, visibility)
-        return self.output_projection(self.mechanism.merge_heads(context))
+    def step_across(
+        self,
+        x: Float[Tensor, "N 1 M"],
+        source: KeyValueCache,
+        queries: QueryMemory,
+        visibility: Visibility,
+    ) -> Float[Tensor, "N 1 M"]:
+        """Cross-attention of the newest position of N rows to keys and values projected before.
+
+        The beams of one sentence, which are next to each other in x, become the queries of one
+        attention, so that the source's keys and values are never copied per beam.
+        """
+        newest = Visibility(1, source.length, ordered=True, device=x.device)
+        q, queries.past = self.mechanism.prepare_queries(self._queries(x), newest, queries.past)
+        beams = q.squeeze(2).unflatten(0, (len(source.keys), -1)).transpose(1, 2)
+        context, _ = self.mechanism(beams, source.keys, source.values, visibility)
+        context = context.transpose(1, 2).flatten(0, 1).unsqueeze(2)
+        return self.output_projection(self.mechanism.merge_heads(context, x))
 
     def project_memory(
         self, memory: Float[Tensor, "B S M"]

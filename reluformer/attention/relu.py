@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reluformer.attention.base import Attention, Penalty, Traits
+from reluformer.attention.scores import centered, check_center, visible_scores
 from reluformer.errors import UserError
 from reluformer.visibility import Visibility
 
@@ -84,12 +85,10 @@ class ReluAttention(Attention):
         k: Float[Tensor, "B H S D"],
         visibility: Visibility,
     ) -> Float[Tensor, "B H T S"]:
-        visible = visibility.dense.to(q.dtype)
         scores = self.scores(q, k)
         if self.center == "row":
-            n = visibility.num_visible.clamp(min=1)
-            scores = scores - (scores * visible).sum(-1, keepdim=True) / n
-            scores = scores * (n > 1)  # one key: exactly 0, not what rounding leaves
+            scores = centered(scores, visibility)
+        visible = visibility.dense.to(q.dtype)
         return scores.relu() * visible * self.factor(visibility).to(q.dtype)
 
     def forward(
@@ -100,56 +99,16 @@ class ReluAttention(Attention):
         visibility: Visibility,
         with_penalty: bool = False,
     ) -> tuple[Float[Tensor, "B H T D"], Penalty | None]:
-        weights = self._folded_weights(q, k, visibility)
+        # relu(c a) = c relu(a) for c > 0: the factor goes into q instead of the T x S plane.
+        q = q * (self.factor(visibility) / math.sqrt(self.head_dim)).to(q.dtype)
+        scores = visible_scores(q, k, visibility, self.center == "row")
+        weights = nn.functional.relu(scores, inplace=True)
         context = self.drop(weights) @ v
         wanted = with_penalty and (self.normalisation_term or self.entropy_term)
         return context, self.penalty(weights, visibility) if wanted else None
 
-    def _folded_weights(
-        self,
-        q: Float[Tensor, "B H T D"],
-        k: Float[Tensor, "B H S D"],
-        visibility: Visibility,
-    ) -> Float[Tensor, "B H T S"]:
-        """The same weights with everything but the ReLU moved out of the T x S plane.
-
-        relu(c a) = c relu(a) for c > 0, so all factors go into q; a padded key becomes a key of
-        zeros, whose score and weight are 0; centring subtracts a mean key.
-        """
-        q = q * (self.factor(visibility) / math.sqrt(self.head_dim)).to(q.dtype)
-        wide = torch.promote_types(k.dtype, torch.float32)
-        if visibility.causal:
-            if self.center == "row":
-                # What all keys have in common cancels: taken out first, it costs no digits in
-                # bf16. Every query sees the first key, so taking that leaks nothing.
-                k = (k.to(wide) - k[:, :, :1].to(wide)).to(k.dtype)
-            scores = q @ k.transpose(-1, -2)
-            if self.center == "row":
-                scores = scores - self._causal_row_mean(q, k, visibility)
-            if q.shape[-2] > 1:
-                scores = scores.tril(k.shape[-2] - q.shape[-2])
-            return nn.functional.relu(scores, inplace=True)
-        mask = visibility.key_mask(k)
-        if self.center == "row":
-            n = visibility.num_visible.clamp(min=1)
-            total = (k if mask is None else k * mask).sum(-2, keepdim=True, dtype=wide)
-            k = ((k.to(wide) - total / n) * (n > 1)).to(k.dtype)
-        if mask is not None:
-            k = k * mask
-        return nn.functional.relu(q @ k.transpose(-1, -2), inplace=True)
-
-    @staticmethod
-    def _causal_row_mean(
-        q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H S D"], visibility: Visibility
-    ) -> Float[Tensor, "B H T 1"]:
-        """q . (mean of the keys up to each query): the mean score of each causal row.
-
-        The cumulative sum runs in float32 at least, as a long prefix in bf16 would lose digits.
-        """
-        wide = torch.promote_types(k.dtype, torch.float32)
-        prefix = k.to(wide).cumsum(-2)[..., k.shape[-2] - q.shape[-2] :, :]
-        mean_key = prefix / visibility.num_visible.clamp(min=1)
-        return (q.to(wide) * mean_key).sum(-1, keepdim=True).to(q.dtype)
+    def report(self) -> dict[str, float]:
+        return {"gamma": float(self.log_gamma.exp().mean())} if self.scale else {}
 
     def penalty(self, weights: Float[Tensor, "B H T S"], visibility: Visibility) -> Penalty:
         """Both terms of the regulariser, summed over real rows and averaged over heads."""
@@ -179,7 +138,6 @@ def check_options(
         raise UserError(f"`gamma_mode` must be fixed, learned or calibrated, but is {gamma_mode!r}")
     if gamma_mode != "fixed" and not scale:
         raise UserError(f"`gamma_mode` {gamma_mode} needs `scale` true: without it gamma is unused")
-    if center not in ("none", "row"):
-        raise UserError(f"`center` must be none or row, but is {center!r}")
+    check_center(center)
     if not 0 <= entropy_c <= 1:
         raise UserError(f"`entropy_c` must lie in [0, 1], but is {entropy_c}")

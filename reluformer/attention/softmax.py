@@ -16,7 +16,9 @@ class SoftmaxAttention(Attention):
     nothing; `forward` runs PyTorch's own fused kernels.
     """
 
-    traits = Traits(normalised=True, non_negative=True, exact_zeros=False, shift_invariant=True)
+    traits = Traits(
+        normalised=True, non_negative=True, exact_zeros=False, shift_invariant=True, fused=True
+    )
 
     def weights(
         self,

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reluformer.attention.base import Penalty
-from reluformer.attention.cache import KeyValueCache
+from reluformer.attention.cache import LayerCache
 from reluformer.attention.multihead import MultiHeadAttention
 from reluformer.model.dropout import dropout
 from reluformer.visibility import Visibility
@@ -94,20 +94,14 @@ class DecoderLayer(nn.Module):
     def step(
         self,
         x: Float[Tensor, "N 1 M"],
-        own: KeyValueCache,
-        source: KeyValueCache,
+        cache: LayerCache,
         cross: Visibility,
     ) -> Float[Tensor, "N 1 M"]:
-        """The newest target position of N rows, all beams of a sentence next to each other.
-
-        The beams of one sentence are the queries of one cross-attention, so that the source's
-        keys and values are never copied per beam.
-        """
-        sentences = source.keys.shape[0]
-        x = self.self_attention_residual(
-            x, self.self_attention.step(self.self_attention_residual.enter(x), own)
-        )
-        entered = self.cross_attention_residual.enter(x).view(sentences, -1, x.shape[-1])
-        update = self.cross_attention.attend(entered, source, cross)
-        x = self.cross_attention_residual(x, update.view_as(x))
+        """The newest target position of N rows, all beams of a sentence next to each other."""
+        entered = self.self_attention_residual.enter(x)
+        update = self.self_attention.step(entered, cache.target, cache.self_queries)
+        x = self.self_attention_residual(x, update)
+        entered = self.cross_attention_residual.enter(x)
+        update = self.cross_attention.step_across(entered, cache.source, cache.cross_queries, cross)
+        x = self.cross_attention_residual(x, update)
         return self.ffn_residual(x, self.ffn(self.ffn_residual.enter(x)))

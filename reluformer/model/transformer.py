@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reluformer.attention.base import Penalty
-from reluformer.attention.cache import KeyValueCache
+from reluformer.attention.cache import KeyValueCache, LayerCache
 from reluformer.model.embedding import Embedding
 from reluformer.model.layers import DecoderLayer, EncoderLayer
 from reluformer.visibility import Visibility
@@ -38,13 +38,12 @@ class Output:
 
 
 class DecoderCache:
-    """What decoding remembers: for each layer its own and the source's keys and values."""
+    """What decoding remembers: the memory of each layer, and how long the sources are."""
 
     def __init__(
-        self, sources: list[KeyValueCache], lengths: Int[Tensor, " B"], beam_size: int
+        self, layers: list[LayerCache], lengths: Int[Tensor, " B"], beam_size: int
     ) -> None:
-        self.sources = sources
-        self.own = [KeyValueCache() for _ in sources]
+        self.layers = layers
         self.source_lengths = lengths
         self.beam_size = beam_size
         self.length = 0
@@ -52,7 +51,7 @@ class DecoderCache:
     @property
     def cross_visibility(self) -> Visibility:
         """Every beam of a sentence sees the whole source."""
-        num_keys = self.sources[0].length
+        num_keys = self.layers[0].source.length
         lengths = self.source_lengths
         return Visibility(self.beam_size, num_keys, key_lengths=lengths, device=lengths.device)
 
@@ -61,11 +60,11 @@ class DecoderCache:
 
         `sentences` must be ascending: sentences are dropped, never reordered.
         """
-        for own in self.own:
-            own.select(rows)
+        for layer in self.layers:
+            layer.select(rows)
         if len(sentences) != len(self.source_lengths):
-            for source in self.sources:
-                source.select(sentences)
+            for layer in self.layers:
+                layer.source.select(sentences)
             self.source_lengths = self.source_lengths.index_select(0, sentences)
 
 
@@ -127,7 +126,9 @@ class Transformer(nn.Module):
         causal = Visibility(
             num_targets, num_targets, tgt_lengths, tgt_lengths, causal=True, device=device
         )
-        cross = Visibility(num_targets, num_sources, src_lengths, tgt_lengths, device=device)
+        cross = Visibility(
+            num_targets, num_sources, src_lengths, tgt_lengths, ordered=True, device=device
+        )
         penalties: dict[str, list[Penalty]] = {site: [] for site in SITES}
         penalties[ENCODER_SELF] = encoder_penalties
         x = self.target_embedding(prev_output_tokens)
@@ -161,19 +162,19 @@ class Transformer(nn.Module):
 
     def start(self, encoded: EncoderOutput, beam_size: int) -> DecoderCache:
         """An empty cache for `beam_size` rows of each sentence, the source projected once."""
-        sources = []
+        layers = []
         for layer in self.decoder_stack:
             source = KeyValueCache()
             source.append(*layer.cross_attention.project_memory(encoded.states))
-            sources.append(source)
-        return DecoderCache(sources, encoded.lengths, beam_size)
+            layers.append(LayerCache(source))
+        return DecoderCache(layers, encoded.lengths, beam_size)
 
     def step(self, tokens: Int[Tensor, " N"], cache: DecoderCache) -> Float[Tensor, "N V"]:
         """Logits of the token after these, which stand at `cache.length`; advances the cache."""
         cross = cache.cross_visibility
         x = self.target_embedding(tokens[:, None], first=cache.length)
-        for layer, own, source in zip(self.decoder_stack, cache.own, cache.sources, strict=True):
-            x = layer.step(x, own, source, cross)
+        for layer, memory in zip(self.decoder_stack, cache.layers, strict=True):
+            x = layer.step(x, memory, cross)
         cache.length += 1
         return self.logits(self.decoder_norm(x)[:, 0])
 

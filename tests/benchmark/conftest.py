@@ -1,26 +1,10 @@
 """Systems of 16 channels."""
 
 import pytest
+from small_models import ATTENTIONS, FFN, RELU
 
 from reluformer.config.bench import BenchConfig
 from reluformer.config.model import ModelConfig
-
-RELU = {
-    "_target_": "reluformer.attention.relu.ReluAttention",
-    "gamma": 1.0,
-    "gamma_mode": "learned",
-    "scale": True,
-    "center": "none",
-    "normalisation_term": True,
-    "entropy_term": True,
-    "entropy_c": 0.7,
-}
-ATTENTIONS = {
-    "relu": RELU,
-    "relu_centered": {**RELU, "center": "row"},
-    "softmax": {"_target_": "reluformer.attention.softmax.SoftmaxAttention"},
-}
-FFN = {"_target_": "reluformer.model.ffn.ReluFFN", "initialisation": "xavier"}
 
 
 def tiny_model(**changes: object) -> ModelConfig:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_models import ATTENTIONS, VOCAB, make_model, model_config
+from small_models import ATTENTIONS, FFN, VOCAB, make_model, model_config
 
 from reluformer.config.build import build_model
 from reluformer.errors import UserError
@@ -138,8 +138,7 @@ def test_embeddings_are_shared_as_asked(shared: str, count: int) -> None:
 
 def test_he_initialisation_keeps_variance_through_the_ffn() -> None:
     """Variance 2 / fan-in in both matrices; what leaves has the variance of what met the ReLU."""
-    ffn = {"_target_": "reluformer.model.ffn.ReluFFN", "initialisation": "he"}
-    config = model_config(encoder_ffn=ffn, d_model=256, ffn_dim=1024)
+    config = model_config(encoder_ffn={**FFN, "initialisation": "he"}, d_model=256, ffn_dim=1024)
     layer = build_model(config, VOCAB, VOCAB, True).encoder_layers[0].ffn
     with torch.no_grad():
         assert float(layer.keys.weight.var()) == pytest.approx(2 / 256, rel=0.02)

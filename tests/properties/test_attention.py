@@ -1,9 +1,11 @@
 """Every mechanism in conf/attention against every property, in float64.
 
-A mechanism is found by its yaml: drop one there and it is tested here.
+A mechanism is found by its yaml: drop one there and it is tested here. Settings that a yaml only
+mentions are tested through VARIANTS.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from reluformer.attention.base import Attention
-from reluformer.attention.cache import KeyValueCache
+from reluformer.attention.cache import KeyValueCache, QueryMemory
 from reluformer.attention.multihead import MultiHeadAttention
 from reluformer.config.instantiate import instantiate
 from reluformer.config.paths import config_dir
@@ -19,6 +21,19 @@ from reluformer.visibility import Visibility
 
 B, H, D = 3, 2, 4
 MECHANISMS = sorted(path.stem for path in (config_dir() / "attention").glob("*.yaml"))
+ACTIVATIONS = ("relu_squared", "gelu", "softplus", "identity", "sigmoid")
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in MECHANISMS},
+    **{f"pointwise {h}": ("pointwise", {"activation": h, "alpha": 0.5}) for h in ACTIVATIONS},
+    "pointwise plain": ("pointwise", {"qk_norm": False}),
+    "pointwise centred": (
+        "pointwise",
+        {"center": "row", "activation": "softplus", "qk_norm": False},
+    ),
+    "pointwise gate": ("pointwise", {"gate": True}),
+    "entmax fixed": ("entmax", {"alpha": 1.3, "alpha_mode": "fixed"}),
+    "relu unscaled": ("relu", {"scale": False, "gamma_mode": "fixed"}),
+}
 
 
 def load_mechanism(name: str, **changes: object) -> Attention:
@@ -28,11 +43,12 @@ def load_mechanism(name: str, **changes: object) -> Attention:
     return instantiate({**node, **changes}, num_heads=H, head_dim=D).double()
 
 
-@pytest.fixture(params=MECHANISMS)
+@pytest.fixture(params=VARIANTS)
 def mechanism(request: pytest.FixtureRequest) -> Iterator[Attention]:
+    name, changes = VARIANTS[request.param]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        yield load_mechanism(request.param)
+        yield load_mechanism(name, **changes)
 
 
 def random_qkv(num_queries: int, num_keys: int) -> tuple[torch.Tensor, ...]:
@@ -88,25 +104,84 @@ def test_padded_keys_change_nothing(mechanism: Attention) -> None:
         torch.testing.assert_close(alone, together[b : b + 1, :, :t])
 
 
-def test_causal_positions_do_not_see_later_ones(mechanism: Attention) -> None:
-    """Context t has a zero gradient by keys and values after t, and some non-zero one before."""
-    q, k, v = (x.requires_grad_() for x in random_qkv(6, 6))
-    context = mechanism(q, k, v, Visibility(6, 6, causal=True))[0]
-    for t in range(6):
-        by_key, by_value = torch.autograd.grad(context[:, :, t].sum(), (k, v), retain_graph=True)
-        assert not by_key[:, :, t + 1 :].any()
-        assert not by_value[:, :, t + 1 :].any()
-        assert t == 0 or by_value[:, :, : t + 1].any()
-
-
-def test_one_position_at_a_time_equals_all_at_once(mechanism: Attention) -> None:
+def random_layer(mechanism: Attention) -> tuple[MultiHeadAttention, torch.Tensor, torch.Tensor]:
+    """A layer around the mechanism, six target positions and seven source positions."""
     torch.manual_seed(2)
     layer = MultiHeadAttention(H * D, mechanism).double().eval()
     x = torch.randn(B, 6, H * D, dtype=torch.float64)
+    memory = torch.randn(B, 7, H * D, dtype=torch.float64)
+    return layer, x, memory
+
+
+def test_decoder_positions_do_not_see_later_ones(mechanism: Attention) -> None:
+    """Output t has a zero gradient by inputs after t, and a non-zero one by those before.
+
+    In self-attention and in cross-attention, where later queries must not matter either.
+    """
+    layer, x, memory = random_layer(mechanism)
+    x.requires_grad_()
+    own, _ = layer(x, Visibility(6, 6, causal=True))
+    across, _ = layer(x, Visibility(6, 7, ordered=True), memory)
+    for t in range(6):
+        for output in (own, across):
+            (gradient,) = torch.autograd.grad(output[:, t].square().sum(), x, retain_graph=True)
+            assert not gradient[:, t + 1 :].any()
+            assert t == 0 or gradient[:, : t + 1].any()
+
+
+def test_one_position_at_a_time_equals_all_at_once(mechanism: Attention) -> None:
+    layer, x, _ = random_layer(mechanism)
     whole, _ = layer(x, Visibility(6, 6, causal=True))
-    cache = KeyValueCache()
-    steps = torch.cat([layer.step(x[:, t : t + 1], cache) for t in range(6)], dim=1)
+    cache, queries = KeyValueCache(), QueryMemory()
+    steps = torch.cat([layer.step(x[:, t : t + 1], cache, queries) for t in range(6)], dim=1)
     torch.testing.assert_close(steps, whole)
+
+
+def test_beams_across_one_position_at_a_time_equal_all_at_once(mechanism: Attention) -> None:
+    """Six positions of two beams of three padded sentences, and beams swapped half-way."""
+    layer, x, memory = random_layer(mechanism)
+    beams = torch.stack([x, x.flip(1)], dim=1).flatten(0, 1)  # rows: (sentence, beam)
+    sizes = lengths(7, 4, 1)
+    source, queries = KeyValueCache(), QueryMemory()
+    source.append(*layer.project_memory(memory))
+    visibility = Visibility(2, 7, sizes)
+    for t in range(6):
+        if t == 3:
+            swapped = torch.tensor([1, 0, 3, 2, 5, 4])
+            beams = beams[swapped]
+            queries.select(swapped)
+        output = layer.step_across(beams[:, t : t + 1], source, queries, visibility)
+    doubled = memory.repeat_interleave(2, 0)
+    whole, _ = layer(beams, Visibility(6, 7, sizes.repeat_interleave(2), ordered=True), doubled)
+    torch.testing.assert_close(output, whole[:, 5:])
+
+
+def test_other_sentences_of_a_batch_change_nothing(mechanism: Attention) -> None:
+    """A layer's output for a sentence, in a padded batch of others and alone."""
+    layer, x, memory = random_layer(mechanism)
+    source_sizes, target_sizes = (7, 4, 1), (6, 2, 5)
+    together, _ = layer(
+        x, Visibility(6, 7, lengths(*source_sizes), lengths(*target_sizes), ordered=True), memory
+    )
+    own, _ = layer(memory, Visibility(7, 7, lengths(*source_sizes), lengths(*source_sizes)))
+    for b, (s, t) in enumerate(zip(source_sizes, target_sizes, strict=True)):
+        one, source = x[b : b + 1, :t], memory[b : b + 1, :s]
+        alone, _ = layer(one, Visibility(t, s, ordered=True), source)
+        torch.testing.assert_close(together[b : b + 1, :t], alone)
+        alone, _ = layer(source, Visibility(s, s))
+        torch.testing.assert_close(own[b : b + 1, :s], alone)
+
+
+def test_layer_gradients_agree_with_finite_differences(mechanism: Attention) -> None:
+    """By the layer's input and every parameter of the mechanism, through heads put together."""
+    layer, x, _ = random_layer(mechanism)
+    x = x[:1, :4].clone().requires_grad_()
+    parameters = list(mechanism.parameters())
+
+    def function(x: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return layer(x, Visibility(4, 4, causal=True))[0]
+
+    assert torch.autograd.gradcheck(function, (x, *parameters))
 
 
 @pytest.mark.parametrize("visibility", [padded(3, 7), causal()], ids=["padded", "causal"])
@@ -158,8 +233,7 @@ def test_promises_and_denials_hold(mechanism: Attention) -> None:
     assert torch.allclose(sums, torch.ones_like(sums)) == mechanism.traits.normalised
     assert bool((weights >= 0).all()) == mechanism.traits.non_negative
     assert bool((weights == 0).any()) == mechanism.traits.exact_zeros
-    # One number added to all scores of a row: the same vector added to all of its keys.
-    shift = torch.full((D,), 0.5, dtype=torch.float64)
+    shift = torch.linspace(-1, 2, D, dtype=torch.float64)
     shifted = mechanism.weights(q, k + shift, visibility)
     assert torch.allclose(shifted, weights) == mechanism.traits.shift_invariant
 
@@ -176,3 +250,17 @@ def test_low_precision_stays_near_float64(mechanism: Attention) -> None:
     real = visibility.query_is_real[..., None]
     error = ((fast.double() - truth) * real).norm()
     assert error <= 2 * ((plain.double() - truth) * real).norm() + 1e-3 * truth.norm()
+
+
+def test_fused_mechanisms_keep_no_weights_for_backward(mechanism: Attention) -> None:
+    """Nothing of T x S is saved where `fused` is promised, and something where it is denied."""
+    q, k, v = (torch.randn(1, H, 128, D).requires_grad_() for _ in range(3))
+    sizes: list[int] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        mechanism.float()(q, k, v, Visibility(128, 128, causal=True))
+    assert (max(sizes) < 128 * 128) == mechanism.traits.fused

@@ -24,15 +24,21 @@ ATTENTIONS = {
     "relu": RELU,
     "relu_centered": {**RELU, "center": "row"},
 }
+FFN = {
+    "_target_": "reluformer.model.ffn.FeedForward",
+    "activation": "relu",
+    "output_norm": False,
+    "bias": True,
+    "initialisation": "xavier",
+}
 VOCAB = 11
 
 
 def model_config(attention: str = "relu", **changes: object) -> ModelConfig:
-    ffn = {"_target_": "reluformer.model.ffn.ReluFFN", "initialisation": "xavier"}
     values = {
         **dict.fromkeys(SITES, ATTENTIONS[attention]),
-        "encoder_ffn": ffn,
-        "decoder_ffn": ffn,
+        "encoder_ffn": FFN,
+        "decoder_ffn": FFN,
         "encoder_layers": 2,
         "decoder_layers": 2,
         "d_model": 16,
