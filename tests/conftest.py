@@ -49,6 +49,14 @@ def corpora() -> Path:
     return folder
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--error-table",
+        metavar="FILE",
+        help="write the errors of tests/attention/test_references.py to this Markdown file",
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests marked gpu are skipped, with the reason, where there is none."""
     if not torch.cuda.is_available():

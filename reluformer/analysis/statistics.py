@@ -14,9 +14,10 @@ def attention_statistics(
     k: Float[Tensor, "B H S D"],
     visibility: Visibility,
 ) -> dict[str, float]:
-    """Means over the real rows of all heads.
+    """Means over the real rows of all heads, and what the mechanism has learned (its `report`).
 
-    entropy: nats, of the row divided by its sum, over rows that are not dead.
+    entropy: nats, of the row divided by its sum, over rows that are not dead; NaN where weights
+        may be negative and so are no distribution.
     sparsity: share of visible weights that are exactly 0.
     dead_rows: share of rows that see two keys or more and whose weights are all 0.
     row_sum: mean sum of weights.
@@ -27,13 +28,15 @@ def attention_statistics(
     pairs = (visibility.dense & visibility.query_is_real[..., None]).expand(weights.shape)
     sums = weights.sum(-1)
     could_live = rows & (visibility.num_visible > 1).squeeze(-1)
-    alive = rows & (sums > 0)
+    dead = (weights == 0).all(-1)
+    entropy = row_entropy(weights)[rows & ~dead] if mechanism.traits.non_negative else sums[:0]
     return {
-        "entropy": _mean(row_entropy(weights.clamp(min=0))[alive]),
+        "entropy": _mean(entropy),
         "sparsity": _mean((weights[pairs] == 0).float()),
-        "dead_rows": _mean((sums[could_live] == 0).float()),
+        "dead_rows": _mean(dead[could_live].float()),
         "row_sum": _mean(sums[rows]),
         "score_deviation": float(mechanism.scores(q, k).float()[pairs].std()),
+        **mechanism.report(),
     }
 
 

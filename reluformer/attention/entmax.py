@@ -137,7 +137,7 @@ class EntmaxAttention(Attention):
         )
 
     def report(self) -> dict[str, float]:
-        return {"alpha": float(self.alpha.mean())}
+        return {"alpha": float(self.alpha.detach().mean())}
 
 
 def has_adasplash() -> bool:

@@ -77,7 +77,7 @@ class ReluAttention(Attention):
         n = visibility.num_visible.clamp(min=1)
         if not self.scale:
             return torch.ones_like(n, dtype=self.log_gamma.dtype)
-        return torch.exp(-self.log_gamma[:, None, None]) * (n / 2).rsqrt()
+        return torch.exp(-self.log_gamma[:, None, None]) * (n.double() / 2).rsqrt()
 
     def weights(
         self,
@@ -108,7 +108,7 @@ class ReluAttention(Attention):
         return context, self.penalty(weights, visibility) if wanted else None
 
     def report(self) -> dict[str, float]:
-        return {"gamma": float(self.log_gamma.exp().mean())} if self.scale else {}
+        return {"gamma": float(self.log_gamma.detach().exp().mean())} if self.scale else {}
 
     def penalty(self, weights: Float[Tensor, "B H T S"], visibility: Visibility) -> Penalty:
         """Both terms of the regulariser, summed over real rows and averaged over heads."""

@@ -1,4 +1,4 @@
-"""reluformer-bench: how fast our models are, beside PyTorch's nn.Transformer."""
+"""reluformer-bench: how fast our models and attention mechanisms are, beside PyTorch's own."""
 
 import shlex
 from pathlib import Path
@@ -13,29 +13,31 @@ from reluformer.config.bench import BenchConfig, run_benchmark
 
 @command("bench", BenchConfig)
 def main(config: BenchConfig) -> None:
-    """Measure training (target tokens a second) or translation (sentences a second).
+    """Measure training (target tokens a second), translation (sentences a second) or attention.
 
     Models of the same sizes run side by side on made-up sentences as long as those of TED talks:
     one with each attention, and PyTorch's nn.Transformer. All of them run once in every round, in
     turns; the table holds medians over the rounds, the spread, and each system's speed as a
-    multiple of the last one's. Use a machine that does nothing else.
+    multiple of the last one's. what=attention times the mechanisms alone, forward and backward,
+    at several lengths. Use a machine that does nothing else.
 
     Examples:
         reluformer-bench what=train threads=2 output=docs/results/speed.md
         reluformer-bench what=translate threads=1 beam_size=5 sentences=32
+        reluformer-bench what=attention systems=[all,pytorch] lengths=[64,512] causal=true
         reluformer-bench what=train model=tiny systems=[relu,pytorch] rounds=3 regulariser_weight=0
     """
     output = None if config.output is None else Path(config.output)
     if output is not None:  # a path that cannot be written to is better known now than at the end
         output.parent.mkdir(parents=True, exist_ok=True)
         output.open("a").close()
-    report = run_benchmark(config, command_line())
     out = Console(highlight=False)
     if not out.is_terminal:
         out.width = 120
-    out.print(console_table(report.outcome))
-    if output is not None:
-        append_report(report, output)
+    for report in run_benchmark(config, command_line()):
+        out.print(console_table(report.outcome))
+        if output is not None:
+            append_report(report, output)
 
 
 def command_line() -> str:

@@ -1,6 +1,6 @@
 """Settings of `reluformer-bench`, and the systems that they put side by side."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from omegaconf import MISSING
 
+from reluformer.attention.base import Attention
+from reluformer.benchmark.attention import PyTorchAttention, time_attention
 from reluformer.benchmark.pytorch import PyTorchTransformer
 from reluformer.benchmark.report import Machine, Outcome, Report
 from reluformer.benchmark.synthetic import FIRST_PIECE, LONGEST, synthetic_sources
@@ -15,12 +17,15 @@ from reluformer.benchmark.train import synthetic_batches, time_training
 from reluformer.benchmark.translate import SOURCE_LENGTH, time_translation
 from reluformer.checks import check_choice, check_not_negative, check_positive
 from reluformer.config.build import build_model
+from reluformer.config.groups import group_node, group_options
+from reluformer.config.instantiate import instantiate
 from reluformer.config.model import ModelConfig
-from reluformer.config.names import nearest
 from reluformer.errors import UserError
 from reluformer.model.transformer import SITES, Transformer
 
+ALL = "all"
 RIVAL, RIVAL_LABEL = "pytorch", "PyTorch nn.Transformer"
+RIVAL_ATTENTION = "PyTorch scaled_dot_product_attention"
 # Settings that nn.Transformer has too, in our words.
 RIVAL_SETTINGS = (
     "encoder_layers",
@@ -43,7 +48,6 @@ class BenchConfig:
 
     what: str
     systems: list[str]
-    attentions: dict[str, Any]
     threads: int | None
     rounds: int
     precision: str
@@ -55,12 +59,15 @@ class BenchConfig:
     regulariser_weight: float
     sentences: int
     beam_size: int
+    lengths: list[int]
+    causal: bool
+    positions: int
     model: ModelConfig = MISSING
 
     def __post_init__(self) -> None:
         check_choice("what", self.what, tuple(BENCHMARKS))
         check_choice("precision", self.precision, ("fp32", "bf16"))
-        for name in ("rounds", "updates", "max_tokens", "sentences", "beam_size"):
+        for name in ("rounds", "updates", "max_tokens", "sentences", "beam_size", "positions"):
             check_positive(name, getattr(self, name))
         if self.threads is not None:
             check_positive("threads", self.threads)
@@ -76,30 +83,55 @@ class BenchConfig:
                 f"`model.max_positions` must be above {LONGEST} (the longest sentence), "
                 f"but is {self.model.max_positions}"
             )
-        known = [*self.attentions, RIVAL]
-        for name in self.systems:
-            if name not in known:
-                raise UserError(
-                    f"`systems` may name {', '.join(known)}, but not {name!r}{nearest(name, known)}"
-                )
+        if not self.lengths:
+            raise UserError("`lengths` must name one length at least")
+        for length in self.lengths:
+            check_positive("lengths", length)
         if not self.systems or len(set(self.systems)) < len(self.systems):
             raise UserError(f"`systems` must name each system once, but is {self.systems}")
         if self.output is not None and not self.output.endswith(".md"):
             raise UserError(f"`output` must be a Markdown file (.md), but is {self.output!r}")
 
 
-def run_benchmark(config: BenchConfig, command: str) -> Report:
-    """Measure; `command` is what the user typed, for the record."""
+def run_benchmark(config: BenchConfig, command: str) -> Iterator[Report]:
+    """Measure, one table after another; `command` is what the user typed, for the record."""
     if config.threads:
         torch.set_num_threads(config.threads)
     machine = Machine.here()
-    outcome = BENCHMARKS[config.what](config)
-    date = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
-    return Report(outcome, describe_model(config), machine, command, date)
+    for outcome in BENCHMARKS[config.what](config):
+        date = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
+        yield Report(outcome, describe_model(config), machine, command, date)
 
 
-def bench_training(config: BenchConfig) -> Outcome:
-    return time_training(
+def bench_attention(config: BenchConfig) -> Iterator[Outcome]:
+    """One table for each length, without the rest of the model."""
+    model = config.model
+    head_dim = model.d_model // model.num_heads
+    mechanisms: dict[str, Attention | PyTorchAttention] = {}
+    for name in system_names(config):
+        if name == RIVAL:
+            mechanisms[RIVAL_ATTENTION] = PyTorchAttention()
+        else:
+            node = group_node("attention", name)
+            torch.manual_seed(config.seed)
+            mechanisms[name] = instantiate(node, num_heads=model.num_heads, head_dim=head_dim)
+    for length in config.lengths:
+        yield time_attention(
+            mechanisms,
+            num_heads=model.num_heads,
+            head_dim=head_dim,
+            length=length,
+            positions=config.positions,
+            causal=config.causal,
+            rounds=config.rounds,
+            with_penalty=config.regulariser_weight > 0,
+            precision=config.precision,
+            seed=config.seed,
+        )
+
+
+def bench_training(config: BenchConfig) -> Iterator[Outcome]:
+    yield time_training(
         build_systems(config),
         synthetic_batches(config.updates, config.max_tokens, config.vocab_size, config.seed),
         rounds=config.rounds,
@@ -108,8 +140,8 @@ def bench_training(config: BenchConfig) -> Outcome:
     )
 
 
-def bench_translation(config: BenchConfig) -> Outcome:
-    return time_translation(
+def bench_translation(config: BenchConfig) -> Iterator[Outcome]:
+    yield time_translation(
         build_systems(config),
         synthetic_sources(config.sentences, SOURCE_LENGTH, config.vocab_size, config.seed),
         rounds=config.rounds,
@@ -118,7 +150,8 @@ def bench_translation(config: BenchConfig) -> Outcome:
     )
 
 
-BENCHMARKS: dict[str, Callable[[BenchConfig], Outcome]] = {
+BENCHMARKS: dict[str, Callable[[BenchConfig], Iterator[Outcome]]] = {
+    "attention": bench_attention,
     "train": bench_training,
     "translate": bench_translation,
 }
@@ -127,15 +160,24 @@ BENCHMARKS: dict[str, Callable[[BenchConfig], Outcome]] = {
 def build_systems(config: BenchConfig) -> dict[str, Transformer | PyTorchTransformer]:
     """The systems by the names that tables show, each with the same seed."""
     systems: dict[str, Transformer | PyTorchTransformer] = {}
-    for name in config.systems:
+    for name in system_names(config):
         torch.manual_seed(config.seed)
         if name == RIVAL:
             systems[RIVAL_LABEL] = build_rival(config.model, config.vocab_size)
         else:
-            sites = dict.fromkeys(SITES, config.attentions[name])
+            sites: dict[str, Any] = dict.fromkeys(SITES, group_node("attention", name))
             model = replace(config.model, **sites)
             systems[name] = build_model(model, config.vocab_size, config.vocab_size, True)
     return systems
+
+
+def system_names(config: BenchConfig) -> list[str]:
+    """The systems asked for, where `all` stands for every attention that is not named itself."""
+    names: list[str] = []
+    for name in config.systems:
+        others = [one for one in group_options("attention") if one not in config.systems]
+        names += others if name == ALL else [name]
+    return names
 
 
 def build_rival(model: ModelConfig, vocab_size: int) -> PyTorchTransformer:

@@ -10,7 +10,7 @@ from reluformer.config.model import ModelConfig
 from reluformer.errors import UserError
 from reluformer.model.embedding import Embedding, token_embedding
 from reluformer.model.layers import DecoderLayer, EncoderLayer
-from reluformer.model.transformer import Transformer
+from reluformer.model.transformer import CROSS, DECODER_SELF, ENCODER_SELF, Transformer
 
 
 def build_model(
@@ -55,6 +55,13 @@ def _encoder_layer(config: ModelConfig, allow: tuple[str, ...]) -> EncoderLayer:
 def _decoder_layer(config: ModelConfig, allow: tuple[str, ...]) -> DecoderLayer:
     own = _attention(config.decoder_self_attention, config, allow)
     cross = _attention(config.cross_attention, config, allow)
+    for site, attention in ((DECODER_SELF, own), (CROSS, cross)):
+        if not attention.mechanism.traits.causal:
+            raise UserError(
+                f"`model.{site}` may not be {type(attention.mechanism).__name__}: in a decoder it "
+                "would look at later words (its traits say causal=False); take it at "
+                f"`model.{ENCODER_SELF}` only"
+            )
     ffn = _ffn(config.decoder_ffn, config, allow)
     return DecoderLayer(own, cross, ffn, config.dropout, config.pre_norm)
 

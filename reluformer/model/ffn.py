@@ -21,7 +21,8 @@ class FeedForward(nn.Module):
 
     `activation`: `relu` (the standard network), `gelu`, or `softmax` over the slots.
     `output_norm`: layer norm of the output, before it joins the residual stream; it repairs the
-    small variance that softmax leaves.
+    small variance that softmax leaves (with thousands of slots only in part, at first: that
+    variance is then below the norm's epsilon of 1e-5).
     `bias`: b1 and b2, which the memory of the paper does without.
     `initialisation`: `xavier` (uniform, fairseq's) or `he` (normal with variance 2 / fan-in,
     He et al. 2015, equation 10, which keeps the variance through a ReLU).

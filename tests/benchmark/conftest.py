@@ -1,7 +1,7 @@
 """Systems of 16 channels."""
 
 import pytest
-from small_models import ATTENTIONS, FFN, RELU
+from small_models import FFN, RELU
 
 from reluformer.config.bench import BenchConfig
 from reluformer.config.model import ModelConfig
@@ -37,7 +37,6 @@ def bench_config():
         settings = {
             "what": "train",
             "systems": ["relu", "relu_centered", "softmax", "pytorch"],
-            "attentions": ATTENTIONS,
             "threads": None,
             "rounds": 2,
             "precision": "fp32",
@@ -49,6 +48,9 @@ def bench_config():
             "regulariser_weight": 0.01,
             "sentences": 3,
             "beam_size": 2,
+            "lengths": [8, 16],
+            "causal": False,
+            "positions": 16,
         }
         return BenchConfig(**{**settings, **changes}, model=tiny_model(**(model or {})))
 

@@ -10,6 +10,7 @@ import pytest
 from reluformer.benchmark.pytorch import PyTorchTransformer
 from reluformer.cli.bench import main
 from reluformer.config.bench import build_systems, run_benchmark
+from reluformer.config.paths import config_dir
 from reluformer.errors import UserError
 from reluformer.model.transformer import count_parameters
 
@@ -32,7 +33,8 @@ SYSTEMS = ["relu", "relu_centered", "softmax", "PyTorch nn.Transformer"]
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("what", ["train", "translate"])
 def test_every_system_runs(bench_config, what, precision):
-    report = run_benchmark(bench_config(what=what, precision=precision, rounds=1), "the command")
+    config = bench_config(what=what, precision=precision, rounds=1)
+    (report,) = run_benchmark(config, "the command")
     rates = report.outcome.rates
     assert [name.partition(" (")[0] for name in rates] == SYSTEMS
     assert ("no cache" in list(rates)[-1]) == (what == "translate")
@@ -46,6 +48,24 @@ def test_systems_differ_in_gamma_alone(bench_config):
     counts = [count_parameters(systems[name]) for name in SYSTEMS]
     gammas = (1 + 2 * 2) * 2  # attention sites times heads
     assert counts == [counts[3] + gammas, counts[3] + gammas, counts[3], counts[3]]
+
+
+def test_every_attention_is_timed_at_every_length(bench_config):
+    """`all` stands for every file in conf/attention."""
+    config = bench_config(what="attention", systems=["all", "softmax", "pytorch"], rounds=1)
+    reports = list(run_benchmark(config, "the command"))
+    assert [r.outcome.title[:13] for r in reports] == ["Attention, 8 ", "Attention, 16"]
+    for report in reports:
+        *names, last, rival = report.outcome.rates
+        files = sorted(path.stem for path in (config_dir() / "attention").glob("*.yaml"))
+        assert sorted([*names, last]) == files
+        assert (last, rival) == ("softmax", "PyTorch scaled_dot_product_attention")
+        assert "regulariser included" in report.outcome.conditions
+
+
+def test_unknown_attention_is_named(bench_config):
+    with pytest.raises(UserError, match="no attention 'sofmax'; did you mean softmax"):
+        build_systems(bench_config(systems=["relu", "sofmax"]))
 
 
 @pytest.mark.parametrize("what", ["train", "translate"])
@@ -69,8 +89,9 @@ def test_command_writes_tables(tmp_path, monkeypatch, capsys, what):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"what": "speed"}, "`what` must be one of train, translate"),
-        ({"systems": ["relu", "sofmax"]}, "'sofmax'; did you mean softmax"),
+        ({"what": "speed"}, "`what` must be one of attention, train, translate"),
+        ({"lengths": []}, "`lengths` must name one length"),
+        ({"lengths": [0]}, "`lengths` must be greater than 0"),
         ({"systems": []}, "`systems` must name each system once"),
         ({"systems": ["relu", "relu"]}, "`systems` must name each system once"),
         ({"rounds": 0}, "`rounds` must be greater than 0"),

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mechanisms import MECHANISMS
 
 from reluformer.data.batch import collate_sources
 from reluformer.data.vocabulary import BOS, EOS, PAD, UNK
@@ -11,7 +12,7 @@ from reluformer.decoding.search import translate_batch
 SHORT = {"max_len_a": 0.2, "max_len_b": 4}
 
 
-@pytest.fixture(params=["softmax", "relu", "relu_centered"])
+@pytest.fixture(params=MECHANISMS)
 def model(request, transformer):
     return transformer(request.param)
 

@@ -1,13 +1,16 @@
 """The whole model, for each attention mechanism that ships."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_models import ATTENTIONS, FFN, VOCAB, make_model, model_config
 
+from reluformer.attention.softmax import SoftmaxAttention
 from reluformer.config.build import build_model
 from reluformer.errors import UserError
 from reluformer.model.embedding import sinusoids
-from reluformer.model.transformer import SITES, Transformer, count_parameters
+from reluformer.model.transformer import ENCODER_SELF, SITES, Transformer, count_parameters
 
 
 @pytest.fixture(params=[(name, norm) for name in ATTENTIONS for norm in (False, True)], ids=str)
@@ -134,6 +137,23 @@ def test_embeddings_are_shared_as_asked(shared: str, count: int) -> None:
         id(model.output_projection.weight),
     }
     assert len(matrices) == count
+
+
+class LooksAhead(SoftmaxAttention):
+    """A mechanism that admits it may not stand in a decoder."""
+
+    traits = replace(SoftmaxAttention.traits, causal=False)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_mechanism_that_looks_ahead_is_refused_in_a_decoder(site: str) -> None:
+    node = {"_target_": f"{__name__}.LooksAhead"}
+    config = model_config(**{site: node})
+    if site == ENCODER_SELF:
+        build_model(config, VOCAB, VOCAB, True, allow=(__name__,))
+        return
+    with pytest.raises(UserError, match=f"`model.{site}` may not be LooksAhead: in a decoder"):
+        build_model(config, VOCAB, VOCAB, True, allow=(__name__,))
 
 
 def test_he_initialisation_keeps_variance_through_the_ffn() -> None:

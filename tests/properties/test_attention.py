@@ -9,18 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from mechanisms import MECHANISMS, load_mechanism
 
 from reluformer.attention.base import Attention
 from reluformer.attention.cache import KeyValueCache, QueryMemory
 from reluformer.attention.multihead import MultiHeadAttention
-from reluformer.config.instantiate import instantiate
-from reluformer.config.paths import config_dir
 from reluformer.visibility import Visibility
 
 B, H, D = 3, 2, 4
-MECHANISMS = sorted(path.stem for path in (config_dir() / "attention").glob("*.yaml"))
 ACTIVATIONS = ("relu_squared", "gelu", "softplus", "identity", "sigmoid")
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in MECHANISMS},
@@ -36,19 +32,12 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def load_mechanism(name: str, **changes: object) -> Attention:
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        config = compose(overrides=[f"+attention={name}"])
-    node = OmegaConf.to_container(config.attention)
-    return instantiate({**node, **changes}, num_heads=H, head_dim=D).double()
-
-
 @pytest.fixture(params=VARIANTS)
 def mechanism(request: pytest.FixtureRequest) -> Iterator[Attention]:
     name, changes = VARIANTS[request.param]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        yield load_mechanism(name, **changes)
+        yield load_mechanism(name, H, D, **changes)
 
 
 def random_qkv(num_queries: int, num_keys: int) -> tuple[torch.Tensor, ...]:

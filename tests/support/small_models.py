@@ -2,6 +2,7 @@
 
 from reluformer.attention.relu import ReluAttention
 from reluformer.config.build import build_model
+from reluformer.config.groups import group_node, group_options
 from reluformer.config.model import ModelConfig
 from reluformer.model.transformer import SITES, Transformer
 
@@ -19,11 +20,7 @@ RELU = {
     "_target_": "reluformer.attention.relu.ReluAttention",
     "gamma_mode": "learned",
 }
-ATTENTIONS = {
-    "softmax": {"_target_": "reluformer.attention.softmax.SoftmaxAttention"},
-    "relu": RELU,
-    "relu_centered": {**RELU, "center": "row"},
-}
+ATTENTIONS = {name: group_node("attention", name) for name in group_options("attention")}
 FFN = {
     "_target_": "reluformer.model.ffn.FeedForward",
     "activation": "relu",
