@@ -30,6 +30,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import is_dataclass
+from importlib import import_module
 from typing import Any, TypeVar, get_type_hints
 
 import hydra
@@ -37,12 +38,13 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from rich.text import Text
 
 from reluformer import __version__
 from reluformer.cli.arguments import Arguments, parse_arguments
+from reluformer.cli.catalogue import open_catalogue
 from reluformer.cli.diagnosis import explain
 from reluformer.cli.help import help_text
 from reluformer.config.names import nearest
@@ -122,23 +124,48 @@ def run_hydra(
     name: str, schema: type[Config], function: Callable[[Config], None], arguments: Arguments
 ) -> None:
     """Let Hydra compose the configuration and run the function once, or once a job with -m."""
-    failures: list[Exception] = []
+    task = Task(name, schema, function)
+    application = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)
+    with hydra_command_line(arguments.line(job_name=name)):
+        application(task)()
+    for failure in task.failures:
+        raise failure
 
-    def job(config: DictConfig) -> None:
+
+class Task:
+    """What Hydra calls with the composed configuration.
+
+    Launchers may send it to another process, which finds the function again by its name.
+    """
+
+    def __init__(self, name: str, schema: type[Any], function: Callable[[Any], None]) -> None:
+        self.name = name
+        self.schema = schema
+        self.function = function
+        self.failures: list[Exception] = []
+
+    def __call__(self, config: DictConfig) -> None:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             number, overrides = HydraConfig.get().job.num, HydraConfig.get().overrides.task
             console.print(Text(f"job {number + 1}: {' '.join(overrides)}", style="bold"))
-            return function(checked_config(config, name, schema))
+            return self.function(checked_config(config, self.name, self.schema))
         try:
-            function(checked_config(config, name, schema))
-        except Exception as error:  # raised below, past Hydra's own report of it
-            failures.append(error)
+            self.function(checked_config(config, self.name, self.schema))
+        except Exception as error:  # raised by run_hydra, past Hydra's own report of it
+            self.failures.append(error)
+        return None
 
-    application = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)
-    with hydra_command_line(arguments.line(job_name=name)):
-        application(job)()
-    for failure in failures:
-        raise failure
+    def __reduce__(self) -> tuple[Any, ...]:
+        module = self.function.__module__
+        if module == "__main__":  # by its real name, where it was started with -m
+            spec = sys.modules[module].__spec__
+            module = spec.name if spec is not None else module
+        return find_task, (self.name, self.schema, module, self.function.__name__)
+
+
+def find_task(name: str, schema: type[Any], module: str, function: str) -> Task:
+    """The task of a command of this package, in another process."""
+    return Task(name, schema, import_module(module).__dict__[function].__wrapped__)
 
 
 def checked_config(config: DictConfig, name: str, schema: type[Config]) -> Config:
@@ -148,6 +175,24 @@ def checked_config(config: DictConfig, name: str, schema: type[Config]) -> Confi
     if not isinstance(checked, schema):
         raise TypeError(f"conf/{name}.yaml must list the schema of {name} first in its defaults")
     return checked
+
+
+def compose(
+    name: str,
+    function: Callable[..., None],
+    schema: type[Config],
+    overrides: list[str],
+    config_dir: str | None = None,
+) -> Config:
+    """The settings that a command would run with, checked; `config_dir` is its --config-dir."""
+    arguments = parse_arguments(overrides, schema)
+    try:
+        config = open_catalogue(name, config_dir).compose(arguments.overrides)
+        with open_dict(config):
+            del config["hydra"]
+        return checked_config(config, name, schema)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, name, function, arguments)) from error
 
 
 def refuse_unknown(config: DictConfig, schema: Any, prefix: str = "") -> None:

@@ -12,6 +12,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, Vali
 from reluformer.cli.arguments import Arguments
 from reluformer.cli.catalogue import Catalogue, choices, open_catalogue, parse, settings
 from reluformer.cli.examples import example_of, program
+from reluformer.cli.launchers import check_launcher
 from reluformer.config.names import nearest
 
 # OmegaConf's messages, and what it wanted.
@@ -45,7 +46,11 @@ def explain_overrides(
 ) -> str | None:
     """What is wrong with the first override that cannot be applied, if it is one of those."""
     catalogue = open_catalogue(name, arguments.config_dir)
-    overrides = [parse(override) for override in arguments.overrides]
+    parsed = [parse(override) for override in arguments.overrides]
+    for override in parsed:
+        if override.key_or_group == "hydra/launcher":
+            check_launcher(str(override.value()))
+    overrides = [one for one in parsed if not one.key_or_group.startswith(("hydra.", "hydra/"))]
     groups = [override for override in overrides if override.key_or_group in catalogue.groups]
     values = [override for override in overrides if override not in groups]
     return (
@@ -96,6 +101,8 @@ def explain_key(catalogue: Catalogue, groups: list[Override], values: list[Overr
             return f"{command} has no group `{key}`{nearest_key(key, list(chosen))}"
     known = settings(compose_chosen(catalogue, groups))
     for key in map(key_of, values):
+        if known.get(key.rpartition(".")[0]) == {}:
+            return f"{command} has no setting `{key}` yet: add it as +{key}=..."
         if not any(one == key or one.startswith(f"{key}.") for one in known):
             return f"{command} has no setting `{key}`{nearest_key(key, [*chosen, *known])}"
     return None

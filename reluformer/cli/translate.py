@@ -1,6 +1,8 @@
 """reluformer-translate: text in, text out."""
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ from reluformer.console import console
 from reluformer.decoding.files import Input, translate_file, translate_stream
 from reluformer.decoding.formats import choose_format
 from reluformer.decoding.translate import Translator
+from reluformer.durable import write_whole
 
 
 @command("translate", TranslateConfig)
@@ -43,7 +46,10 @@ def main(config: TranslateConfig) -> None:
     if prompting:
         prompt(translator)
     elif source is not None:
-        translate_file(translator, source, form, config.buffer_lines, output)
+        timing = translate_file(translator, source, form, config.buffer_lines, output)
+        if config.timing is not None:
+            values = {**asdict(timing), "lines_per_second": timing.lines_per_second}
+            write_whole(Path(config.timing), (json.dumps(values) + "\n").encode())
     else:
         translate_stream(translator, sys.stdin.buffer, form, config.buffer_lines, output)
 

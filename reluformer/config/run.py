@@ -58,6 +58,14 @@ def load_run(
     return Run(folder, model, source, target, data)
 
 
+def read_data(folder: Path) -> DataConfig:
+    """The corpus of a trained run."""
+    try:
+        return DataConfig(**load_plain(folder / CONFIG)["data"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder / CONFIG}: not a training configuration: {error}") from None
+
+
 def choose_device(device: str) -> torch.device:
     """`auto` takes an NVIDIA GPU where PyTorch sees one."""
     if device == "cuda" and not torch.cuda.is_available():

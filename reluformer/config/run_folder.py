@@ -65,20 +65,28 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 def describe_environment(corpus: Corpus) -> dict[str, Any]:
     """What this run's numbers depend on beside its configuration."""
-    root = Path(__file__).resolve().parents[2]
-    commit = None
-    if (root / ".git").exists() and shutil.which("git"):
-        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-        commit = subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
+    return {**describe_program(), "corpus": corpus.manifest.digest}
+
+
+def describe_program() -> dict[str, Any]:
+    """The code and the machine."""
     return {
         "reluformer": __version__,
-        "commit": commit,
+        "commit": git("rev-parse", "HEAD") or None,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "processor": platform.processor() or platform.machine(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "corpus": corpus.manifest.digest,
     }
+
+
+def git(*arguments: str) -> str:
+    """What git says about the checkout that this code runs from; nothing where there is none."""
+    root = Path(__file__).resolve().parents[2]
+    if not ((root / ".git").exists() and shutil.which("git")):
+        return ""
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 class RunLock:

@@ -18,9 +18,10 @@ from reluformer.data.corpus import Corpus
 from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer, count_parameters
 from reluformer.training.calibration import calibrate_gamma
-from reluformer.training.loop import Training
+from reluformer.training.loop import Training, memory_in_use
 from reluformer.training.loss import Criterion
 from reluformer.training.memory import keep_freed_memory
+from reluformer.training.metrics import read_metrics
 from reluformer.training.parallel import Processes, join_processes
 from reluformer.training.validation import Validation
 
@@ -165,6 +166,7 @@ def _summarise(folder: Path, model: Transformer, training: Training, reason: str
         "target_tokens": progress.target_tokens,
         "minutes": progress.training_seconds / 60,
         "tokens_per_second": progress.target_tokens / max(progress.training_seconds, 1e-9),
+        "memory_mb": _peak_memory(folder, training.processes.device),
     }
     write_json(folder / "summary.json", summary)
     if reason == "stopped":
@@ -174,3 +176,9 @@ def _summarise(folder: Path, model: Transformer, training: Training, reason: str
             f"finished ({reason}) at update {progress.update}; best at {progress.best_update}. "
             f"Next: reluformer-translate run={folder}"
         )
+
+
+def _peak_memory(folder: Path, device: torch.device) -> float:
+    """MB at the most, over all the processes that this run was continued in."""
+    before = (entry["memory_mb"] for entry in read_metrics(folder, "train"))
+    return max([memory_in_use(device), *before])

@@ -24,6 +24,7 @@ class TranslateConfig:
     input: str | None
     output: str | None
     reference: str | None
+    timing: str | None
     format: str
     input_tokenised: bool
     detokenise: bool
@@ -45,6 +46,10 @@ class TranslateConfig:
             check_positive("threads", self.threads)
         if self.reference is not None and (self.input is None or self.format == "text"):
             raise UserError("`reference` goes with `input` and `format` jsonl or fairseq only")
+        if self.timing is not None and self.input is None:
+            raise UserError("`timing` goes with `input` only: what comes as a stream has no pace")
+        if self.timing is not None:
+            check_output(Path(self.timing), (self.input, self.reference, self.output))
         if self.output is not None:
             check_output(Path(self.output), (self.input, self.reference))
             check_not_of_run(Path(self.output), Path(self.run))

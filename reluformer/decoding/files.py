@@ -46,17 +46,30 @@ class Input:
         return islice(zip(read_lines(self.path), references, strict=False), start, None)
 
 
+@dataclass(frozen=True)
+class Timing:
+    """How many lines were translated in how many seconds; loading the model does not count."""
+
+    lines: int
+    seconds: float
+
+    @property
+    def lines_per_second(self) -> float:
+        return self.lines / self.seconds
+
+
 def translate_file(
     translator: Translator, source: Input, form: Format, buffer_lines: int, output: Path | None
-) -> None:
+) -> Timing:
     """Translate a file to a file, or to standard output if there is none.
 
     While it is written, the output is called <output>.partial. Stopped and started again with
-    the same input, model and settings, it goes on behind the last finished buffer.
+    the same input, model and settings, it goes on behind the last finished buffer, and only what
+    is left to do is timed.
     """
-    started = perf_counter()
     settings = {"input": source.digest, "format": form.__name__, **describe(translator)}
     with destination(output, fingerprint(settings)) as (write, done), progress_bar() as bar:
+        started = perf_counter()
         if done:
             console.print(f"{output}: {done:,} of {source.lines:,} lines are there, going on")
         task = bar.add_task("translating", total=source.lines, completed=done)
@@ -69,8 +82,11 @@ def translate_file(
             done,
             lambda count: bar.advance(task, count),
         )
-    seconds, lines = perf_counter() - started, source.lines - done
-    console.print(f"{lines:,} lines in {seconds:.1f} s, {lines / seconds:.1f} lines/s")
+        timing = Timing(source.lines - done, perf_counter() - started)
+    console.print(
+        f"{timing.lines:,} lines in {timing.seconds:.1f} s, {timing.lines_per_second:.1f} lines/s"
+    )
+    return timing
 
 
 def translate_stream(

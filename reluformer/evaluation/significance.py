@@ -11,6 +11,7 @@ from sacrebleu.significance import PairedTest, Result
 from reluformer.evaluation.scores import check_lines
 
 TESTS = {"bootstrap": "bs", "randomisation": "ar"}
+Metrics = Mapping[str, BLEU | CHRF]
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,29 @@ class Comparison:
     signature: str
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A score, and half the width of its 95% interval over resamples of the test set."""
+
+    score: float
+    interval: float
+    signature: str
+
+
+def bootstrap(
+    hypotheses: Sequence[str], references: Sequence[str], metric: BLEU | CHRF, samples: int
+) -> Estimate:
+    """One system's score with its interval (Koehn 2004), by as many resamples; seed as below."""
+    check_lines(hypotheses, references)
+    found = metric.corpus_score(hypotheses, [references], n_bootstrap=samples)
+    return Estimate(float(found.score), float(found._ci), str(metric.get_signature()))
+
+
 def compare(
     systems: Mapping[str, Sequence[str]],
     baseline: Sequence[str],
     references: Sequence[str],
-    metrics: Mapping[str, BLEU | CHRF],
+    metrics: Metrics,
     test: str = "bootstrap",
     samples: int = 0,
 ) -> list[Comparison]:

@@ -17,6 +17,7 @@ COMMANDS = sorted(
 )
 # What each command reads first, as settings that name something that is not there.
 ABSENT = {
+    "analyze": ["run=runs/nowhere"],
     "average": ["run=runs/nowhere"],
     "preprocess": ["data.text=data/nowhere"],
     "score": ["hypothesis=nowhere.en", "reference=nowhere.en"],

@@ -92,6 +92,21 @@ def test_each_attention_learns_to_spell_backwards(folder: Path, kind: str) -> No
         assert (folder / scores).stat().st_size > 0
 
 
+def test_analysis_of_a_trained_run(folder: Path) -> None:
+    """Every attention layer, with the variance it adds by visible keys, and a picture."""
+    command(folder, "train", *DATA, *SMALL, "train.max_updates=2", "run=looked_into")
+    command(folder, "analyze", "run=looked_into", "sentences=20")
+    written = folder / "looked_into" / "analysis" / "best"
+    layers = json.loads((written / "analysis.json").read_text(encoding="utf-8"))
+    sites = ["encoder_self_attention", "decoder_self_attention", "cross_attention"]
+    assert [layer["site"] for layer in layers] == sites
+    for layer in layers:
+        assert 0 <= layer["statistics"]["sparsity"] <= 1
+        assert all(ratio > 0 for ratio in layer["variance_ratio"].values())
+    assert list(layers[1]["variance_ratio"]) == ["1", "2-3", "4-7", "8-15"]
+    assert (written / "variance.png").stat().st_size > 0
+
+
 def test_two_processes_train_as_one_that_accumulates(folder: Path) -> None:
     """torchrun with two processes, and one process with twice the accumulation: same losses."""
     settings = [*DATA, *SMALL, *attention("relu_centered"), "model.dropout=0.2"]

@@ -1,0 +1,78 @@
+"""reluformer-search: settings proposed by Optuna, tried by training."""
+
+import shlex
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from reluformer.analysis.pictures import draw_search, has_matplotlib
+from reluformer.cli.app import command
+from reluformer.config.search import SearchConfig, all_trials, overrides_of, search
+from reluformer.console import console
+from reluformer.durable import write_whole
+
+SHOWN = 10  # trials in the terminal's table
+
+
+@command("search", SearchConfig)
+def main(config: SearchConfig) -> None:
+    """Search settings with Optuna: train, look at the validation split, propose better ones.
+
+    A file of conf/sweep that ends in _search says what is searched; sweep=gamma_search covers gamma
+    and its mode, lambda and c of ReLU attention. Writes trials.md and, with matplotlib, trials.png
+    into the output folder. Stopped or killed, the same command continues, and trials=N raises the
+    number later. For a plain grid, use Hydra's multirun instead: reluformer-train -m
+    sweep=gamma_grid.
+
+    Examples:
+        reluformer-search sweep=gamma_search trials=30
+        reluformer-search sweep=gamma_search changes="train.max_updates=200" output=searches/short
+        reluformer-search train="experiment=embedded/reluformer" name=rate space="{optim.learning_rate: {low: 1e-4, high: 1e-2, log: true}}"
+    """  # noqa: E501 - an example cannot be broken
+    for trial in search(config):
+        value = "failed" if trial.value is None else f"{config.metric} {trial.value:.4g}"
+        console.print(f"trial {trial.number}: {value}  {describe(trial.settings)}")
+    trials = all_trials(config)
+    folder = Path(config.output)
+    rows = [["trial", config.metric, *config.space]]
+    for trial in trials:
+        cells = [show(trial.settings.get(name)) for name in config.space]
+        rows.append([str(trial.number), show(trial.value), *cells])
+    lines = [rows[0], ["---:"] * len(rows[0]), *rows[1:]]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+    write_whole(folder / "trials.md", table.encode())
+    if has_matplotlib():
+        draw_search(
+            [(trial.settings, trial.value) for trial in trials if trial.value is not None],
+            config.space,
+            config.metric,
+            folder / "trials.png",
+        )
+    Console(highlight=False).print(console_table(rows[: SHOWN + 1]))
+    best = overrides_of(config, trials[0].settings)
+    console.print(f"written to {folder}; the best: reluformer-train {shlex.join(best)}")
+
+
+def show(value: object) -> str:
+    if value is None:
+        return "failed"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def describe(settings: dict[str, object]) -> str:
+    return "  ".join(f"{name}={show(value)}" for name, value in settings.items())
+
+
+def console_table(rows: list[list[str]]) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    for name in rows[0]:
+        table.add_column(name, justify="right")
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Pictures of a comparison: training curves, and quality against cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from reluformer.comparison.rows import SIGNALS, Result, Row
+from reluformer.model.transformer import SITES
+
+# Okabe and Ito's colours, told apart with every common kind of colour vision; then line styles.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
+# Where a name may stand around its point, in points, the nearest places first.
+PLACES = [
+    (dx * distance, dy * distance)
+    for distance in (8, 16, 26, 40, 60, 90)
+    for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+]
+OPTIONS: dict[str, Any] = {"dpi": 150, "bbox_inches": "tight", "facecolor": "white"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A system's mean over seeds by update, with the lowest and the highest of them."""
+
+    updates: list[int]
+    means: list[float]
+    lowest: list[float]
+    highest: list[float]
+
+
+def style(place: int) -> dict[str, Any]:
+    """A colour and a line style for the system at this place of the list."""
+    line = LINES[place // len(COLOURS) % len(LINES)]
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": line}
+
+
+def curve_of(runs: Sequence[dict[int, float]]) -> Curve:
+    """Over the updates that all runs have reached."""
+    updates = sorted(set.intersection(*(set(run) for run in runs)))
+    values = [[run[update] for run in runs] for update in updates]
+    return Curve(updates, *([pick(group) for group in values] for pick in (mean, min, max)))
+
+
+def draw_curves(results: Sequence[Result], path: Path) -> None:
+    """Validation loss and BLEU by update: a line for each system, its seeds' range as a band."""
+    labels = list(dict.fromkeys(result.label for result in results))
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    panels = figure.subplots(1, 2)
+    titles = {"nll": "validation loss, nats per token", "bleu": "validation BLEU"}
+    for axes, (name, title) in zip(panels, titles.items(), strict=True):
+        for place, label in enumerate(labels):
+            runs = [result.curves.get(name, {}) for result in results if result.label == label]
+            draw_curve(axes, curve_of(runs), label, style(place))
+        dress(axes, "updates", title)
+    handles, names = panels[0].get_legend_handles_labels()
+    columns = 1 + len(names) // 16
+    figure.legend(handles, names, loc="outside right upper", frameon=False, ncols=columns)
+    figure.savefig(path, **OPTIONS)
+
+
+def draw_signals(results: Sequence[Result], path: Path) -> None:
+    """Row sums, dead rows and deviation of scores by update: a panel for each of them and site."""
+    labels = list(dict.fromkeys(result.label for result in results))
+    figure = Figure(figsize=(13, 8), layout="constrained")
+    panels = figure.subplots(len(SIGNALS), len(SITES), sharex=True, sharey="row")
+    for axes_of_signal, (signal, title) in zip(panels, SIGNALS.items(), strict=True):
+        for axes, site in zip(axes_of_signal, SITES, strict=True):
+            for place, label in enumerate(labels):
+                runs = [
+                    one.curves.get(f"{site}/{signal}", {}) for one in results if one.label == label
+                ]
+                draw_curve(axes, curve_of(runs), label, style(place))
+            dress(axes, "updates", title)
+            axes.set_title(site.replace("_", " "), size=10)
+        values = [y for axes in axes_of_signal for line in axes.lines for y in line.get_ydata()]
+        if signal != "dead_rows" and any(y > 0 for y in values):  # a share that is often 0
+            axes_of_signal[0].set_yscale("log")
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    columns = 1 + len(names) // 30
+    figure.legend(handles, names, loc="outside right upper", frameon=False, ncols=columns)
+    figure.savefig(path, **OPTIONS)
+
+
+def draw_curve(axes: Axes, curve: Curve, label: str, look: dict[str, Any]) -> None:
+    marker = "o" if len(curve.updates) == 1 else None
+    axes.plot(curve.updates, curve.means, label=label, linewidth=1.8, marker=marker, **look)
+    axes.fill_between(curve.updates, curve.lowest, curve.highest, color=look["color"], alpha=0.15)
+
+
+def draw_quality_cost(rows: Sequence[Row], bleu: str, path: Path) -> None:
+    """BLEU against training speed, a named point for each system, bars for the seeds' interval."""
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.subplots()
+    points: list[tuple[str, float, float]] = []
+    for place, row in enumerate(rows):
+        speed, quality = row.numbers.get("tokens_per_second"), row.numbers.get("bleu")
+        if speed is None or quality is None:
+            continue
+        spread = row.numbers.get("bleu_seeds")
+        colour = COLOURS[place % len(COLOURS)]
+        axes.errorbar(speed, quality, yerr=spread, fmt="o", color=colour, capsize=3, elinewidth=1)
+        points.append((row.label, speed, quality))
+    axes.margins(0.15)
+    dress(axes, "training speed, target tokens per second", f"test BLEU ({bleu})")
+    name_points(figure, axes, points)
+    figure.savefig(path, **OPTIONS)
+
+
+def name_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
+    """Put each name beside its point, where it covers no other name and no point."""
+    figure.draw_without_rendering()  # fixes the layout, and so where things are in pixels
+    figure.set_layout_engine("none")
+    taken = [around(axes.transData.transform((x, y)).tolist()) for _, x, y in points]
+    for name, x, y in points:
+        text = axes.annotate(name, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=9)
+        places = PLACES if len(points) > 1 else PLACES[:1]
+        for dx, dy in places:
+            text.set_position((dx, dy))
+            text.set_horizontalalignment("left" if dx > 0 else "right" if dx < 0 else "center")
+            text.set_verticalalignment("bottom" if dy > 0 else "top" if dy < 0 else "center")
+            box = text.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(text.get_window_extent())
+        if max(abs(dx), abs(dy)) > 20:
+            line = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.7}
+            axes.annotate("", (x, y), (dx, dy), textcoords="offset points", arrowprops=line)
+
+
+def around(point: Sequence[float], radius: float = 5.0) -> Bbox:
+    x, y = point
+    return Bbox.from_extents(x - radius, y - radius, x + radius, y + radius)
+
+
+def dress(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)

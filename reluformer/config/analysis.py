@@ -1,0 +1,95 @@
+"""Settings of `reluformer-analyze`, and what it measures."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from reluformer.analysis.capture import captured_statistics
+from reluformer.analysis.statistics import mean_by_name
+from reluformer.analysis.variance import VarianceTable, captured_variance
+from reluformer.checks import check_choice, check_positive
+from reluformer.config.run import Run, load_run
+from reluformer.console import track
+from reluformer.data.batch import collate
+from reluformer.data.batching import padded_widths, plan_batches
+from reluformer.data.corpus import Corpus
+from reluformer.errors import UserError
+
+MAX_TOKENS = 2048  # positions of a batch
+
+
+@dataclass
+class AnalyzeConfig:
+    """Which run is looked into, on which text."""
+
+    run: str  # the run folder
+    checkpoint: str  # best, last, avg_<n> or a number of updates
+    split: str  # train | valid | test, of the corpus that it was trained on
+    sentences: int  # pairs of that split, spread evenly
+    output: str | None  # folder; null: <run>/analysis/<checkpoint>
+    device: str
+    allow: list[str]
+
+    def __post_init__(self) -> None:
+        check_choice("device", self.device, ("auto", "cpu", "cuda"))
+        check_choice("split", self.split, ("train", "valid", "test"))
+        check_positive("sentences", self.sentences)
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.output or Path(self.run) / "analysis" / self.checkpoint)
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One attention layer: its statistics, and by visible keys the variance that it adds.
+
+    `statistics` are those of `attention_statistics`; `variance_ratio` is var(update) / var(stream)
+    by bucket of n, such as `8-15`.
+    """
+
+    site: str
+    layer: int
+    statistics: dict[str, float]
+    variance_ratio: dict[str, float]
+
+
+def analyze(config: AnalyzeConfig) -> list[LayerReport]:
+    """Every attention layer of the run's model, encoder first, on real text without dropout."""
+    run = load_run(config.run, config.checkpoint, config.device, tuple(config.allow))
+    corpus = Corpus.open(run.data.binary)
+    if config.split not in corpus.manifest.splits:
+        splits = ", ".join(corpus.manifest.splits)
+        raise UserError(f"`split` must be one of {splits}, but is {config.split!r}")
+    found: dict[tuple[str, int], list[dict[str, float]]] = defaultdict(list)
+    tables: dict[tuple[str, int], VarianceTable] = {}
+    for batch in track(_batches(run, corpus, config), "analysing"):
+        with (
+            torch.no_grad(),
+            captured_statistics(run.model) as statistics,
+            captured_variance(run.model, batch, tables),
+        ):
+            run.model(
+                batch.src_tokens, batch.src_lengths, batch.prev_output_tokens, batch.tgt_lengths
+            )
+        for place, values in statistics.items():
+            found[place].append(values)
+    return [
+        LayerReport(*place, mean_by_name(values), tables[place].ratio)
+        for place, values in found.items()
+    ]
+
+
+def _batches(run: Run, corpus: Corpus, config: AnalyzeConfig) -> list[Any]:
+    split = corpus.split(config.split)
+    count = min(config.sentences, len(split))
+    ids = np.unique(np.linspace(0, len(split) - 1, count).round().astype(np.int64))
+    source, target = split.source_lengths[ids], split.target_lengths[ids]
+    widest = int(padded_widths(source, target).max())
+    plan = plan_batches(source, target, max(MAX_TOKENS, widest), 0, 0, shuffle=False)
+    device = next(run.model.parameters()).device
+    return [collate(split, ids[chosen]).to(device) for chosen in plan]

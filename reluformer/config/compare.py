@@ -1,0 +1,140 @@
+"""Settings of `reluformer-compare`, and the systems that a suite consists of."""
+
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from reluformer.checks import check_choice, check_not_negative, check_positive
+from reluformer.errors import UserError
+from reluformer.model.transformer import SITES
+
+ALL = "all"
+FFN_SITES = ("encoder_ffn", "decoder_ffn")
+
+
+@dataclass
+class CompareConfig:
+    """What is compared and how; a file of conf/suite sets the parts that make a suite."""
+
+    name: str
+    output: str
+    runs: list[str]
+    train: str
+    changes: str
+    systems: dict[str, str]
+    grid: dict[str, Any]
+    seeds: list[int]
+    baseline: str | None
+    average_last: int
+    translate: str
+    samples: int
+    jobs: int
+    memory_gb: float | None
+    threads: int | None
+    device: str
+    allow: list[str]
+    job: int | None
+
+    def __post_init__(self) -> None:
+        if not self.name or "/" in self.name:
+            raise UserError(f"`name` must be one folder's name, without `/`, but is {self.name!r}")
+        check_positive("jobs", self.jobs)
+        if self.samples < 10:
+            raise UserError(f"`samples` must be 10 or more, but is {self.samples}")
+        for name in ("memory_gb", "threads"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
+        check_not_negative("average_last", self.average_last)
+        check_choice("device", self.device, ("auto", "cpu", "cuda"))
+        for seed in self.seeds:
+            check_not_negative("seeds", seed)
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise UserError(f"`seeds` must name each seed once, and one at least: {self.seeds}")
+        for label in self.systems:
+            check_label(label)
+        if self.job is None:
+            self._check_one_source()
+
+    def _check_one_source(self) -> None:
+        if self.runs and (self.systems or self.grid):
+            raise UserError("`runs` are trained already: give them or a suite, not both")
+        if not (self.runs or self.systems or self.grid):
+            raise UserError(
+                "nothing to compare: give a suite, such as suite=quick, or run folders: "
+                "runs=[FOLDER,FOLDER]"
+            )
+
+
+def check_label(label: str) -> None:
+    """A label names a folder and a row."""
+    if not label or "/" in label or label.strip() != label or label.startswith("."):
+        raise UserError(f"`systems` must have labels fit for a folder's name, not {label!r}")
+
+
+def expand_systems(
+    config: CompareConfig, options: Callable[[str], list[str]]
+) -> dict[str, list[str]]:
+    """Each system's own overrides of reluformer-train by its label.
+
+    `options` lists the files of a group, for `all`. Raises UserError where two systems have the
+    same label, or the baseline is none of them.
+    """
+    systems = {label: split(text, f"systems.{label}") for label, text in config.systems.items()}
+    for label, overrides in grid_systems(config.grid, options):
+        check_label(label)
+        if label in systems:
+            raise UserError(f"two systems are called {label!r}: rename the one in `systems`")
+        systems[label] = overrides
+    check_baseline(config.baseline, list(systems))
+    return systems
+
+
+def check_baseline(baseline: str | None, labels: Sequence[str]) -> None:
+    if baseline is not None and baseline not in labels:
+        raise UserError(f"`baseline` must be one of {', '.join(labels)}, but is {baseline!r}")
+
+
+def grid_systems(
+    grid: dict[str, Any], options: Callable[[str], list[str]]
+) -> Iterator[tuple[str, list[str]]]:
+    """Label and overrides of each combination: its values, joined by hyphens, name it."""
+    if not grid:
+        return
+    axes = [options(key) if values == ALL else values for key, values in grid.items()]
+    for key, values in zip(grid, axes, strict=True):
+        if not isinstance(values, list) or not values:
+            raise UserError(f"`grid.{key}` must be a list of values, or all, but is {values!r}")
+    for values in product(*axes):
+        words = [as_typed(value) for value in values]
+        chosen = [f"{key}={word}" for key, word in zip(grid, words, strict=True)]
+        yield "-".join(words), [override for text in chosen for override in at_sites(text)]
+
+
+def as_typed(value: Any) -> str:
+    """A value as one types it: true, null."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)
+
+
+def split(text: str, name: str) -> list[str]:
+    """The overrides in one line, at every site that they stand for."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"`{name}` cannot be read ({error}): {text}") from None
+    return [override for word in words for override in at_sites(word)]
+
+
+def at_sites(override: str) -> list[str]:
+    """`attention=relu` and `attention.center=row` at the three sites, `ffn` at the two."""
+    key, equals, value = override.partition("=")
+    group, dot, setting = key.partition(".")
+    sites = {"attention": SITES, "ffn": FFN_SITES}.get(group)
+    if not equals or sites is None:
+        return [override]
+    if dot:
+        return [f"model.{site}.{setting}={value}" for site in sites]
+    return [f"{group}@model.{site}={value}" for site in sites]

@@ -1,0 +1,96 @@
+"""From finished jobs to the report: what is measured on each, and what is compared."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from reluformer.benchmark.report import Machine
+from reluformer.comparison.jobs import DONE, Job, Outcome
+from reluformer.comparison.report import PICTURES, Comparison, write_report
+from reluformer.comparison.rows import Difference, finite, read_result
+from reluformer.config.compare import CompareConfig
+from reluformer.config.measuring import compare_texts, measure_model, measure_quality
+from reluformer.config.run import read_data
+from reluformer.config.test_set import TestSet
+from reluformer.console import console
+
+
+def measure(config: CompareConfig, job: Job) -> dict[str, Any]:
+    """What the job's commands do not report themselves."""
+    test = TestSet.of(read_data(Path(job.run)))
+    quality = measure_quality(test, hypothesis_of(job, test), config.samples)
+    statistics = measure_model(Path(job.run), job.checkpoint, config.device, config.allow)
+    return finite({**quality, **statistics})
+
+
+def hypothesis_of(job: Job, test: TestSet) -> Path:
+    return Path(job.folder) / f"test.{test.target_lang}"
+
+
+def report(
+    config: CompareConfig, jobs: Sequence[Job], test: TestSet, outcomes: Sequence[Outcome]
+) -> None:
+    """Write tables and pictures of the jobs that are done, and list those that failed."""
+    failures = [outcome for outcome in outcomes if outcome.status != DONE]
+    failed = {outcome.job for outcome in failures}
+    done = [job for job in jobs if job.title not in failed]
+    comparison = Comparison(
+        title=f"Comparison: {config.name}",
+        results=[read_result(job) for job in done],
+        differences=differences(config, done, test),
+        baseline=config.baseline,
+        bleu=test.kind,
+        failures=failures,
+        conditions=conditions(config),
+    )
+    draw(comparison, Path(config.output))
+    write_report(comparison, Path(config.output))
+
+
+def differences(config: CompareConfig, jobs: Sequence[Job], test: TestSet) -> list[Difference]:
+    """Of each run to the baseline's run with the same seed, where there is one."""
+    found: list[Difference] = []
+    if config.baseline is None:
+        return found
+    for seed in dict.fromkeys(job.seed for job in jobs):
+        paths = {job.label: hypothesis_of(job, test) for job in jobs if job.seed == seed}
+        if config.baseline in paths:
+            found += [
+                Difference(
+                    one.system,
+                    seed,
+                    {"BLEU": "bleu", "chrF2": "chrf"}[one.metric],
+                    one.score - one.baseline_score,
+                    one.p,
+                )
+                for one in compare_texts(test, paths, config.baseline, config.samples)
+            ]
+    return found
+
+
+def conditions(config: CompareConfig) -> list[str]:
+    """How speed and memory were measured."""
+    return [
+        f"Speeds were measured while training and translating, up to {config.jobs} at a time and "
+        "beside whatever else the machine did; reluformer-bench compares speeds alone. Peak memory "
+        "is that of the training process, or of the accelerator where one was used.",
+        f"Machine of this report: {Machine.here()}.",
+    ]
+
+
+def draw(comparison: Comparison, folder: Path) -> None:
+    """The pictures, where matplotlib is installed and there is something to show."""
+    for name in PICTURES:
+        (folder / name).unlink(missing_ok=True)
+    if not find_spec("matplotlib"):
+        console.print("pictures need matplotlib: pip install 'reluformer\\[analysis]'")
+        return
+    from reluformer.comparison.pictures import draw_curves, draw_quality_cost, draw_signals
+
+    if comparison.results:
+        draw_curves(comparison.results, folder / "curves.png")
+        curves = [curve for result in comparison.results for curve in result.curves.items()]
+        if any("/" in name and values for name, values in curves):  # of a site
+            draw_signals(comparison.results, folder / "signals.png")
+        draw_quality_cost(comparison.rows, comparison.bleu, folder / "quality_cost.png")

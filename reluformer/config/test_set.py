@@ -1,0 +1,95 @@
+"""The test set of a corpus, and how translations of it are made and scored."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reluformer.config.data import DataConfig
+from reluformer.data.moses import detokenise_lines
+from reluformer.data.preprocess import find_text
+from reluformer.data.text import read_lines
+from reluformer.errors import UserError
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Lines for BLEU and lines for chrF, which is of plain text always."""
+
+    bleu: list[str]
+    chrf: list[str]
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Source and references: `plain` as it was before any treatment, `treated` as in training.
+
+    Lower-cased Moses tokens do not survive being detokenised and tokenised again, so a corpus
+    of them is scored `as_tokens`; every other one in plain text.
+    """
+
+    source: Path
+    plain: Path
+    treated: Path
+    target_lang: str
+    moses: bool
+    lowercase: bool
+
+    @classmethod
+    def of(cls, data: DataConfig) -> "TestSet":
+        """That of a corpus; UserError names the file that is missing."""
+        folder = Path(data.text)
+        source = find_text(folder / f"test.{data.source_lang}")
+        treated = find_text(folder / f"test.{data.target_lang}")
+        for path in (source, treated):
+            if not path.exists():
+                raise UserError(
+                    f"{path} does not exist, but a comparison translates the test set: make the "
+                    "text with a script of data_prep/, or say with `data.text` where it is"
+                )
+        raw = find_text(folder / f"test.raw.{data.target_lang}")
+        plain = raw if raw.exists() else treated
+        return cls(source, plain, treated, data.target_lang, data.moses, data.lowercase)
+
+    @property
+    def as_tokens(self) -> bool:
+        return self.moses and self.lowercase
+
+    @property
+    def kind(self) -> str:
+        """Which BLEU this is, in words."""
+        return "tokenised, lower-cased" if self.as_tokens else "detokenised"
+
+    def translate_settings(self) -> list[str]:
+        """What reluformer-translate has to know about the source and the output wanted."""
+        settings = [f"input={self.source}"]
+        if self.moses:
+            settings += ["input_tokenised=true", f"detokenise={not self.as_tokens}".lower()]
+        return settings
+
+    def score_settings(self) -> list[str]:
+        """The same for reluformer-score."""
+        untouched = self.plain != self.treated or not self.moses
+        settings = [
+            f"reference={self.plain}",
+            f"lang={self.target_lang}",
+            f"lowercase={self.lowercase}".lower(),
+            f"hypothesis_tokenised={self.as_tokens}".lower(),
+            f"reference_tokenised={not untouched}".lower(),
+        ]
+        if self.as_tokens and untouched:
+            settings.append(f"tokenised_reference={self.treated}")
+        return settings
+
+    def hypotheses(self, path: Path) -> Texts:
+        """Translations that were made with `translate_settings`."""
+        lines = list(read_lines(path))
+        return Texts(lines, self._detokenised(lines) if self.as_tokens else lines)
+
+    def references(self) -> Texts:
+        treated = list(read_lines(self.treated))
+        plain = list(read_lines(self.plain))
+        if self.moses and self.plain == self.treated:
+            plain = self._detokenised(plain)
+        return Texts(treated if self.as_tokens else plain, plain)
+
+    def _detokenised(self, lines: list[str]) -> list[str]:
+        return list(detokenise_lines(lines, self.target_lang))

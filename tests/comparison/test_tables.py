@@ -1,0 +1,112 @@
+"""The same rows in four formats, and what each format must escape."""
+
+import csv
+import io
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+from reluformer.comparison.jobs import Outcome
+from reluformer.comparison.report import Comparison, write_report
+from reluformer.comparison.rows import Difference, Result, rows_of
+from reluformer.comparison.tables import as_csv, as_html, latex, markdown, tables
+
+Make = Callable[..., Result]
+NASTY = "a_b|50% <x> & \\"
+
+
+def test_markdown(result: Make) -> None:
+    rows = rows_of([result("relu", 1, 30.04), result("x|y", 1, 29.96)], [], None)
+    text = markdown(tables(rows, "detokenised")[0], rows)
+    assert text.split("\n") == [
+        "| system | seeds | BLEU (detokenised) | ± test set | chrF2 |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| relu | 1 | 30.0 | 1.5 | 50.0 |",
+        "| x\\|y | 1 | 30.0 | 1.5 | 50.0 |",
+        "",
+    ]
+
+
+def test_columns_without_values_and_cells_without_one(result: Make) -> None:
+    difference = Difference("relu", 1, "bleu", -0.25, 0.0123)
+    runs = [result("softmax", 1, 30.0), result("relu", 1, 29.75, parameters=1234567.0)]
+    rows = rows_of(runs, [difference], "softmax")
+    quality, cost = tables(rows, "detokenised")
+    assert quality.cells(rows)[0][4:7] == ["–", "–", "–"]
+    assert quality.cells(rows)[1][4:7] == ["-0.2", "0.012", "1 of 1"]
+    assert cost.cells(rows) == [["softmax", "–"], ["relu", "1,234,567"]]
+
+
+def test_csv_holds_all_tables_with_numbers_as_they_are(result: Make) -> None:
+    rows = rows_of([result(NASTY + ',"', 1, 30.123456, parameters=1234.0)], [], None)
+    header, line = csv.reader(io.StringIO(as_csv(tables(rows, "detokenised"), rows)))
+    found = dict(zip(header, line, strict=True))
+    assert found["system"] == NASTY + ',"'
+    assert found["BLEU (detokenised)"] == "30.123456"
+    assert found["parameters"] == "1234.0"
+
+
+def test_latex_escapes(result: Make) -> None:
+    rows = rows_of([result(NASTY, 1, 30.0)], [], None)
+    text = latex(tables(rows, "detokenised")[0], rows)
+    assert r"a\_b|50\% $<$x$>$ \& \textbackslash{} & 1 & 30.0 & 1.5 & 50.0 \\" in text
+    assert r"\begin{tabular}{lrrrr}" in text
+    assert r"$\pm$ test set" in text
+
+
+def test_html_escapes(result: Make) -> None:
+    rows = rows_of([result("<script>&", 1, 30.0)], [], None)
+    text = as_html(tables(rows, "detokenised")[0], rows)
+    assert "&lt;script&gt;&amp;" in text
+    assert "<script" not in text
+
+
+class Balanced(HTMLParser):
+    """Counts the tags that must be closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag in ("table", "thead", "tbody", "tr", "td", "th", "ul", "div", "style"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+
+def test_the_report_lists_failures_and_needs_nothing_else(result: Make, tmp_path: Path) -> None:
+    (tmp_path / "curves.png").write_bytes(b"picture")
+    failure = Outcome("relu-seed1", "failed", "train: no <memory>")
+    comparison = Comparison(
+        "Comparison: a & b",
+        [result("softmax", 1, 30.0)],
+        [],
+        "softmax",
+        "detokenised",
+        [failure],
+        ["Measured alone."],
+    )
+    write_report(comparison, tmp_path)
+    page = (tmp_path / "table.html").read_text(encoding="utf-8")
+    parser = Balanced()
+    parser.feed(page)
+    assert parser.open == []
+    assert "<h1>Comparison: a &amp; b</h1>" in page
+    assert "train: no &lt;memory&gt;" in page
+    assert "data:image/png;base64,cGljdHVyZQ==" in page
+    assert "prefers-color-scheme: dark" in page
+    assert "http" not in page
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "## Failed\n\n- relu-seed1: train: no <memory>\n" in text
+    assert "- BLEU: nrefs:1\n" in text
+    assert "- Measured alone.\n" in text
+
+
+def test_a_report_of_nothing_but_failures(tmp_path: Path) -> None:
+    failure = Outcome("relu-seed1", "failed", "train: it broke")
+    write_report(Comparison("c", [], [], None, "detokenised", [failure], []), tmp_path)
+    assert "it broke" in (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert (tmp_path / "table.csv").read_text(encoding="utf-8") == "system\n"
