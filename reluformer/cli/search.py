@@ -29,8 +29,8 @@ def main(config: SearchConfig) -> None:
     Examples:
         reluformer-search sweep=gamma_search trials=30
         reluformer-search sweep=gamma_search changes="train.max_updates=200" output=searches/short
-        reluformer-search train="experiment=embedded/reluformer" name=rate space="{optim.learning_rate: {low: 1e-4, high: 1e-2, log: true}}"
-    """  # noqa: E501 - an example cannot be broken
+        reluformer-search sweep=gamma_search metric=bleu changes="train.valid_sentences=200"
+    """
     for trial in search(config):
         value = "failed" if trial.value is None else f"{config.metric} {trial.value:.4g}"
         console.print(f"trial {trial.number}: {value}  {describe(trial.settings)}")

@@ -77,19 +77,15 @@ def test_each_attention_learns_to_spell_backwards(folder: Path, kind: str) -> No
     updates = ["train.max_updates=500", "train.valid_interval=250", "train.save_interval=100"]
     command(folder, "train", *DATA, *SMALL, *attention(kind), *updates, f"run={kind}")
     command(folder, "average", f"run={kind}", "last=2")
-    for checkpoint in ("best", "avg_2"):
-        output = f"{kind}.{checkpoint}.bb"
-        where = [f"run={kind}", f"checkpoint={checkpoint}"]
-        command(folder, "translate", *where, "input=text/test.aa", f"output={output}")
-        scores = f"{kind}.{checkpoint}.json"
-        command(
-            folder, "score", f"hypothesis={output}", "reference=text/test.bb", f"output={scores}"
-        )
-        hypotheses = (folder / output).read_text(encoding="utf-8").split("\n")
-        references = (folder / "text/test.bb").read_text(encoding="utf-8").split("\n")
-        right = sum(ours == theirs for ours, theirs in zip(hypotheses, references, strict=True))
-        assert right >= 70, f"{checkpoint}: {right} of 100 lines right"
-        assert (folder / scores).stat().st_size > 0
+    where = [f"run={kind}", "checkpoint=avg_2"]
+    command(folder, "translate", *where, "input=text/test.aa", f"output={kind}.bb")
+    scores = f"output={kind}.json"
+    command(folder, "score", f"hypothesis={kind}.bb", "reference=text/test.bb", scores)
+    hypotheses = (folder / f"{kind}.bb").read_text(encoding="utf-8").split("\n")
+    references = (folder / "text/test.bb").read_text(encoding="utf-8").split("\n")
+    right = sum(ours == theirs for ours, theirs in zip(hypotheses, references, strict=True))
+    assert right >= 70, f"{right} of 100 lines right"
+    assert (folder / f"{kind}.json").stat().st_size > 0
 
 
 def test_analysis_of_a_trained_run(folder: Path) -> None:
