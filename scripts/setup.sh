@@ -50,7 +50,7 @@ echo "installing into .venv; the first time this takes some minutes, most of it 
 torch=$(grep '^torch==' constraints.txt)
 pip install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} "$torch" ||
     fail "$torch could not be installed: is there a network, or a package index that pip knows?"
-pip install --constraint constraints.txt --editable '.[dev,baselines,analysis,parallel,sweep]' ||
+pip install --constraint constraints.txt --editable '.[dev,baselines,analysis,parallel,slurm,sweep]' ||
     fail "the dependencies of pyproject.toml could not be installed; see pip's message above"
 echo "$state" >"$stamp"
 echo "ready: source .venv/bin/activate" >&2
