@@ -150,6 +150,7 @@ class Task:
             console.print(Text(f"job {number + 1}: {' '.join(overrides)}", style="bold"))
             return self.function(checked_config(config, self.name, self.schema))
         try:
+            refuse_sweep()
             self.function(checked_config(config, self.name, self.schema))
         except Exception as error:  # raised by run_hydra, past Hydra's own report of it
             self.failures.append(error)
@@ -161,6 +162,12 @@ class Task:
             spec = sys.modules[module].__spec__
             module = spec.name if spec is not None else module
         return find_task, (self.name, self.schema, module, self.function.__name__)
+
+
+def refuse_sweep() -> None:
+    """Raise UserError for a grid of values that a single run would pass over in silence."""
+    if params := HydraConfig.get().sweeper.params:
+        raise UserError(f"a grid of {', '.join(params)} was chosen: add -m to run once for each")
 
 
 def find_task(name: str, schema: type[Any], module: str, function: str) -> Task:

@@ -114,6 +114,8 @@ def work(output: Path, number: int) -> None:
     """One job, in a process of its own; how it ended goes into the output folder."""
     supervisor = Supervisor(output)
     written = read_json(supervisor.folder / "plan.json")
+    if not 0 <= number < len(written.get("jobs", [])):
+        raise UserError(f"`job` is a number of {output}'s plan, for this command's own calls")
     job, config = job_of(written["jobs"][number]), CompareConfig(**written["settings"])
     if config.threads:
         torch.set_num_threads(config.threads)

@@ -56,6 +56,7 @@ def explain_overrides(
     return (
         (None if arguments.multirun else explain_sweep(overrides))
         or explain_option(catalogue, groups)
+        or explain_misfit(catalogue, groups)
         or explain_key(catalogue, groups, values)
         or explain_choice(catalogue, groups, function)
     )
@@ -90,6 +91,17 @@ def options_of(override: Override) -> list[str | None]:
         return list(override.sweep_string_iterator())
     value = override.value()
     return [None if value is None else str(value)]
+
+
+def explain_misfit(catalogue: Catalogue, groups: list[Override]) -> str | None:
+    """An option whose file sets what this command does not have, as another command's would."""
+    for override in groups:
+        try:
+            compose_chosen(catalogue, [override])
+        except HydraException as error:
+            reason = f"{error}".partition("composing config:\n")[2].partition("\n")[0] or error
+            return f"`{override.input_line}` does not fit {program(catalogue.name)}: {reason}"
+    return None
 
 
 def explain_key(catalogue: Catalogue, groups: list[Override], values: list[Override]) -> str | None:

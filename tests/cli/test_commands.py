@@ -107,3 +107,18 @@ def test_what_is_not_there_is_named(run: Callable[..., Any], name: str) -> None:
     message = run(script.load(), *ABSENT[name]).error()
     assert "nowhere" in message
     assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("search", ["sweep=gamma_grid"], "does not fit reluformer-search: Key 'model' not in"),
+        ("train", ["sweep=gamma_search"], "does not fit reluformer-train: "),
+        ("train", ["sweep=gamma_grid"], "a grid of model.encoder_self_attention.gamma"),
+    ],
+)
+def test_a_sweep_in_the_wrong_place(
+    run: Callable[..., Any], name: str, overrides: list[str], message: str
+) -> None:
+    (script,) = (one for one in COMMANDS if name_of(one) == name)
+    assert message in run(script.load(), *overrides).error()

@@ -54,6 +54,7 @@ gamma: 2.0
         (["+systems.a=", "translate=decode.beam=2"], "`decode.beam`; did you mean"),
         (["runs=[nowhere]"], "`runs`: nowhere is no run folder"),
         (["suite=quick", "hydra/launcher=nothing"], "hydra/launcher"),
+        (["suite=quick", "job=3"], "`job` is a number of comparisons/quick's plan"),
     ],
 )
 def test_what_cannot_be_compared(run: Run, arguments: list[str], message: str) -> None:
