@@ -25,7 +25,7 @@ def synthetic_split(folder: Path, num_sentences: int, vocab_size: int, seed: int
         pieces = np.clip(lengths.round().astype(np.int64), 1, LONGEST)
         with TokenFileWriter(folder / side, vocab_size) as writer:
             writer.extend(random_pieces(random, pieces.sum(), vocab_size), pieces)
-    return Split("synthetic", *(TokenFile(folder / side) for side in sides))
+    return Split("synthetic", TokenFile(folder / "source"), TokenFile(folder / "target"))
 
 
 def synthetic_sources(

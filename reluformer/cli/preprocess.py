@@ -51,6 +51,7 @@ def vocabulary_options(data: DataConfig) -> VocabularyOptions:
         normalisation=data.normalisation,
         max_lines=data.vocabulary_sentences,
         seed=data.vocabulary_seed,
+        documents=data.documents,
     )
 
 

@@ -17,6 +17,7 @@ from reluformer.console import track
 from reluformer.data.batch import collate
 from reluformer.data.batching import padded_widths, plan_batches
 from reluformer.data.corpus import Corpus
+from reluformer.data.windows import open_windows
 from reluformer.errors import UserError
 
 MAX_TOKENS = 2048  # positions of a batch
@@ -85,7 +86,7 @@ def analyze(config: AnalyzeConfig) -> list[LayerReport]:
 
 
 def _batches(run: Run, corpus: Corpus, config: AnalyzeConfig) -> list[Any]:
-    split = corpus.split(config.split)
+    split = open_windows(corpus, config.split, run.windows)
     count = min(config.sentences, len(split))
     ids = np.unique(np.linspace(0, len(split) - 1, count).round().astype(np.int64))
     source, target = split.source_lengths[ids], split.target_lengths[ids]

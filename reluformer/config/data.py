@@ -21,6 +21,7 @@ class DataConfig:
     binary: str  # folder of the prepared corpus
     moses: bool = False  # the text is tokenised with Moses' rules; translate undoes it
     lowercase: bool = False  # the text is lower-cased; translate does so with its input
+    documents: bool = False  # lines `<d>` begin documents; windows of them can be trained on
     vocab_size: int = 10_000  # symbols of a vocabulary, the four special ones included
     joint_vocabulary: bool = True  # one vocabulary for both languages
     character_coverage: float = 1.0  # share of the characters in the text that get a symbol

@@ -13,6 +13,7 @@ from reluformer.config.test_set import TestSet
 from reluformer.data.batch import collate
 from reluformer.data.batching import padded_widths, plan_batches
 from reluformer.data.corpus import MANIFEST, Corpus, Split
+from reluformer.data.windows import open_windows
 from reluformer.evaluation.scores import detokenised_metrics, tokenised_metrics
 from reluformer.evaluation.significance import Comparison, Metrics, bootstrap, compare
 
@@ -53,7 +54,7 @@ def measure_model(folder: Path, checkpoint: str, device: str, allow: list[str]) 
     corpus = Corpus.open(run.data.binary)
     if "valid" not in corpus.manifest.splits:
         return {}
-    return measure_split(run, corpus.split("valid"))
+    return measure_split(run, open_windows(corpus, "valid", run.windows))
 
 
 def measure_split(run: Run, split: Split) -> dict[str, float]:

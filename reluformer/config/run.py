@@ -11,6 +11,7 @@ from reluformer.config.instantiate import load_plain
 from reluformer.config.model import ModelConfig
 from reluformer.config.run_folder import CONFIG, VOCABULARIES
 from reluformer.data.vocabulary import Vocabulary
+from reluformer.data.windows import WindowOptions
 from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer
 from reluformer.training.checkpoint import checkpoint_path, load_weights
@@ -25,6 +26,7 @@ class Run:
     source_vocabulary: Vocabulary
     target_vocabulary: Vocabulary
     data: DataConfig
+    windows: WindowOptions
 
 
 def load_run(
@@ -46,6 +48,7 @@ def load_run(
     try:
         model_config = ModelConfig(**config["model"])
         data = DataConfig(**config["data"])
+        windows = WindowOptions(**config.get("windows", {}))  # older runs have none
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{folder / 'config.yaml'}: not a training configuration: {error}"
@@ -55,7 +58,7 @@ def load_run(
     model = build_model(model_config, len(source), len(target), data.joint_vocabulary, allow)
     load_weights(checkpoint_path(folder, checkpoint), model)
     model.to(choose_device(device)).eval()
-    return Run(folder, model, source, target, data)
+    return Run(folder, model, source, target, data, windows)
 
 
 def read_data(folder: Path) -> DataConfig:

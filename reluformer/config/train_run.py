@@ -14,7 +14,8 @@ from reluformer.console import console
 from reluformer.data.assembly import different_settings
 from reluformer.data.batch import collate
 from reluformer.data.batching import BatchStream, padded_widths
-from reluformer.data.corpus import Corpus
+from reluformer.data.corpus import Corpus, Split
+from reluformer.data.windows import WindowedSequences, WindowOptions, open_windows
 from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer, count_parameters
 from reluformer.training.calibration import calibrate_gamma
@@ -24,6 +25,8 @@ from reluformer.training.memory import keep_freed_memory
 from reluformer.training.metrics import read_metrics
 from reluformer.training.parallel import Processes, join_processes
 from reluformer.training.validation import Validation
+
+Splits = dict[str, Split]
 
 
 def train_run(config: TrainConfig) -> None:
@@ -47,12 +50,13 @@ def train_run(config: TrainConfig) -> None:
             config.data.joint_vocabulary,
             tuple(config.allow),
         ).to(processes.device)
-        check_lengths(corpus, model.max_positions)
-        training = _training(config, corpus, model, processes)
+        splits = open_splits(corpus, config.windows)
+        check_lengths(splits, model.max_positions)
+        training = _training(config, corpus, splits, model, processes)
         lock = RunLock(training.run)
         processes.on_first(lock.acquire)
         try:
-            reason = _train(training, config, corpus)
+            reason = _train(training, config, corpus, splits)
         finally:
             lock.release()
     finally:
@@ -71,12 +75,15 @@ def check_corpus(corpus: Corpus, config: TrainConfig) -> None:
         )
 
 
-def check_lengths(corpus: Corpus, max_positions: int) -> None:
+def open_splits(corpus: Corpus, windows: WindowOptions) -> Splits:
+    """What is trained and, if there is any, validated on."""
+    names = (name for name in ("train", "valid") if name in corpus.manifest.splits)
+    return {name: open_windows(corpus, name, windows) for name in names}
+
+
+def check_lengths(splits: Splits, max_positions: int) -> None:
     """Raise UserError if the model has no positions for a training or validation sentence."""
-    for name in ("train", "valid"):
-        if name not in corpus.manifest.splits:
-            continue
-        split = corpus.split(name)
+    for name, split in splits.items():
         longest = int(padded_widths(split.source_lengths, split.target_lengths).max())
         if longest > max_positions:
             raise UserError(
@@ -86,12 +93,13 @@ def check_lengths(corpus: Corpus, max_positions: int) -> None:
             )
 
 
-def _train(training: Training, config: TrainConfig, corpus: Corpus) -> str:
+def _train(training: Training, config: TrainConfig, corpus: Corpus, splits: Splits) -> str:
     folder, model, processes = training.run, training.model, training.processes
     processes.on_first(lambda: prepare_folder(folder, config, corpus))
     if not training.resume():
-        _calibrate(model, config, corpus, processes)
+        _calibrate(model, config, splits["train"], processes)
     if processes.is_first:
+        _describe_windows(corpus, splits)
         _announce(folder, model, config, training)
     reason = training.fit()
     if processes.is_first:
@@ -100,19 +108,23 @@ def _train(training: Training, config: TrainConfig, corpus: Corpus) -> str:
 
 
 def _training(
-    config: TrainConfig, corpus: Corpus, model: Transformer, processes: Processes
+    config: TrainConfig,
+    corpus: Corpus,
+    splits: Splits,
+    model: Transformer,
+    processes: Processes,
 ) -> Training:
     stream = BatchStream(
-        corpus.split("train"),
+        splits["train"],
         config.train.max_tokens,
         config.seed,
         processes.rank,
         processes.world_size,
     )
     validation = None
-    if "valid" in corpus.manifest.splits:
+    if "valid" in splits:
         validation = Validation(
-            corpus.split("valid"),
+            splits["valid"],
             corpus.target_vocabulary,
             max_tokens=config.train.valid_max_tokens,
             sentences=config.train.valid_sentences,
@@ -133,15 +145,21 @@ def _training(
     )
 
 
-def _calibrate(
-    model: Transformer, config: TrainConfig, corpus: Corpus, processes: Processes
-) -> None:
-    split, options = corpus.split("train"), config.train
+def _calibrate(model: Transformer, config: TrainConfig, split: Split, processes: Processes) -> None:
+    options = config.train
     drawn = np.random.default_rng(config.seed).permutation(len(split))
     batch = collate(split, np.sort(drawn[: options.calibration_sentences]))
     sites = calibrate_gamma(model, batch.to(processes.device), options.calibration_ratio)
     if sites and processes.is_first:
         console.print(f"calibrated gamma at {sites} attention sites")
+
+
+def _describe_windows(corpus: Corpus, splits: Splits) -> None:
+    for name, split in splits.items():
+        if isinstance(split.source, WindowedSequences):
+            inside, total = split.source.num_sentences, corpus.manifest.splits[name]["sentences"]
+            left_out = f", {total - inside:,} too long for one" if inside < total else ""
+            console.print(f"{name}: {inside:,} sentences in {len(split):,} windows{left_out}")
 
 
 def _announce(folder: Path, model: Transformer, config: TrainConfig, training: Training) -> None:

@@ -8,6 +8,7 @@ from omegaconf import MISSING
 from reluformer.checks import check_choice, check_not_negative, check_positive
 from reluformer.config.data import DataConfig
 from reluformer.config.model import ModelConfig
+from reluformer.data.windows import WindowOptions
 from reluformer.decoding.options import DecodeOptions
 from reluformer.errors import UserError
 from reluformer.training.options import FitOptions, LossOptions, OptimOptions
@@ -23,6 +24,7 @@ class TrainConfig:
     device: str
     threads: int | None
     data: DataConfig = MISSING
+    windows: WindowOptions = MISSING
     model: ModelConfig = MISSING
     loss: LossOptions = MISSING
     optim: OptimOptions = MISSING

@@ -8,7 +8,8 @@ from typing import Any
 
 from reluformer.console import console
 from reluformer.data.binary import TokenFile, index_path, tokens_path
-from reluformer.data.corpus import MANIFEST, SIDES, Manifest
+from reluformer.data.corpus import MANIFEST, SIDES, Manifest, documents_path
+from reluformer.data.documents import Documents
 from reluformer.data.encoding import Limits, Side, encode_split
 from reluformer.data.vocabulary import Vocabulary, train_vocabulary
 from reluformer.durable import temporary, write_whole
@@ -32,6 +33,7 @@ class VocabularyOptions:
     normalisation: str = "identity"
     max_lines: int = 250_000
     seed: int = 1
+    documents: bool = False
 
     def learn(self, paths: list[Path]) -> tuple[Vocabulary, dict[str, int]]:
         trained = train_vocabulary(
@@ -42,6 +44,7 @@ class VocabularyOptions:
             self.normalisation,
             self.max_lines,
             self.seed,
+            self.documents,
         )
         return trained.vocabulary, {"lines": trained.lines, "too_long": trained.too_long}
 
@@ -97,10 +100,14 @@ class Assembly:
             for side in SIDES
         ]
         lines = self.inputs[name]["source"]["lines"]
-        described = encode_split(sides[0], sides[1], lines, limits, self.threads)
+        documents = documents_path(self.folder, name) if self.data.get("documents") else None
+        described = encode_split(sides[0], sides[1], lines, limits, self.threads, documents)
         if not described["sentences"]:
             raise UserError(f"no pair of {sides[0].text} and {sides[1].text} is left to train on")
-        console.print(f"{name}: {described['sentences']:,} of {lines:,} pairs")
+        said = f"{name}: {described['sentences']:,} of {described['lines']:,} pairs"
+        if documents:
+            said += f" in {described['documents']['count']:,} documents"
+        console.print(said)
         self.splits[name] = described
         self._record()
 
@@ -124,7 +131,9 @@ class Assembly:
         for split in NEEDED + OPTIONAL:
             for side in SIDES:
                 path = self.folder / f"{split}.{side}"
-                names |= (files := {tokens_path(path).name, index_path(path).name})
+                files = {tokens_path(path).name, index_path(path).name}
+                files.add(documents_path(self.folder, split).name)
+                names |= files
                 kept |= files if split in self.splits else set()
         for name in names:
             temporary(self.folder / name).unlink(missing_ok=True)
@@ -177,6 +186,8 @@ class Assembly:
         try:
             tokens = TokenFile(self.folder / f"{name}.{side}")
             tokens.verify()
+            if found := described.get("documents"):
+                Documents.load(documents_path(self.folder, name), len(tokens), found["sha256"])
         except UserError:
             return False
         return tokens.index_crc == described[side]["index_crc32"]
@@ -193,9 +204,12 @@ def compare(
 
 
 def different_settings(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """Settings that decide what a corpus is and differ, for a reader."""
+    """Settings that decide what a corpus is and differ, for a reader.
+
+    One that an older version did not have is as good as off.
+    """
     return [
         f"`{key}` is {there.get(key)} there and {here.get(key)} here"
         for key in sorted((there.keys() | here.keys()) - set(PLACES))
-        if there.get(key) != here.get(key)
+        if there.get(key, False) != here.get(key, False)
     ]

@@ -3,6 +3,7 @@
 manifest.json                          written last: a folder without it is no corpus
 vocabulary.model                       or vocabulary.source.model, vocabulary.target.model
 {train,valid,test}.{source,target}.{bin,idx}
+{train,valid,test}.documents.npy       where documents begin, in a corpus of documents
 """
 
 import hashlib
@@ -11,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from reluformer.data.binary import TokenFile, damaged, tokens_path
+from reluformer.data.binary import Ids, TokenFile, damaged, tokens_path
+from reluformer.data.documents import Documents
 from reluformer.data.vocabulary import Vocabulary
 from reluformer.errors import UserError
 
@@ -47,7 +49,10 @@ class Manifest:
         """SHA-256 of the content: equal for equal vocabularies and tokens, wherever they lie."""
         parts = [self.vocabularies[side]["sha256"] for side in SIDES]
         for name in sorted(self.splits):
-            parts += [name, *(self.splits[name][side]["sha256"] for side in SIDES)]
+            split = self.splits[name]
+            parts += [name, *(split[side]["sha256"] for side in SIDES)]
+            if "documents" in split:
+                parts.append(split["documents"]["sha256"])
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @classmethod
@@ -75,20 +80,31 @@ class Manifest:
         return json.dumps({**vars(self), "digest": self.digest}, indent=2, ensure_ascii=False)
 
 
+def documents_path(folder: Path, split: str) -> Path:
+    """The file that says where the documents of a split begin."""
+    return folder / f"{split}.documents.npy"
+
+
+class Sequences(Protocol):
+    """Token sequences that can be read by number: a `TokenFile`, or windows of one."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, ids: npt.NDArray[np.integer]) -> tuple[Ids, Ids]:
+        """The sequences `ids`, end to end, and the length of each in tokens."""
+
+    def lengths(self) -> npt.NDArray[np.int32]:
+        """Tokens of every sequence, without BOS and EOS."""
+
+
 @dataclass(frozen=True)
 class Split:
-    """Aligned source and target sentences; lengths are in tokens, without BOS and EOS."""
+    """Aligned source and target sequences; lengths are in tokens, without BOS and EOS."""
 
     name: str
-    source: TokenFile
-    target: TokenFile
-
-    def __post_init__(self) -> None:
-        if len(self.source) != len(self.target):
-            raise damaged(
-                tokens_path(self.target.path),
-                f"it has {len(self.target)} sentences and its source {len(self.source)}",
-            )
+    source: Sequences
+    target: Sequences
+    documents: Documents | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -130,16 +146,26 @@ class Corpus:
         if name not in self.manifest.splits:
             names = ", ".join(self.manifest.splits)
             raise UserError(f"{self.folder} has no split `{name}`, only {names}")
-        return Split(name, *(self._token_file(name, side) for side in SIDES))
+        source, target = (self._token_file(name, side) for side in SIDES)
+        if len(source) != len(target):
+            raise damaged(
+                tokens_path(target.path),
+                f"it has {len(target)} sentences and its source {len(source)}",
+            )
+        found = self.manifest.splits[name].get("documents")
+        if found is None:
+            return Split(name, source, target)
+        path = documents_path(self.folder, name)
+        return Split(name, source, target, Documents.load(path, len(source), found["sha256"]))
 
     def verify(self) -> None:
         """Read every file once and compare it with its checksum; UserError names a bad one."""
         for side in SIDES:
             self._vocabulary(side)
         for name in self.manifest.splits:
-            split = self.split(name)
-            split.source.verify()
-            split.target.verify()
+            self.split(name)
+            for side in SIDES:
+                self._token_file(name, side).verify()
 
     def _vocabulary(self, side: str) -> Vocabulary:
         expected = self.manifest.vocabularies[side]

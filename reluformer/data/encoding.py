@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from reluformer.console import console, progress_bar
 from reluformer.data.binary import TokenFileWriter
+from reluformer.data.documents import DocumentCounter, Mark, paired_marks, parse_mark
 from reluformer.data.text import read_lines
 from reluformer.data.vocabulary import UNK, Vocabulary
+from reluformer.errors import UserError
 
 CHUNK_LINES = 20_000
 CHUNK_CHARACTERS = 4_000_000
@@ -56,14 +58,32 @@ class Side:
     output: Path
 
 
+@dataclass
+class Chunk:
+    """Aligned lines, and the marks of documents that stood before them, by position."""
+
+    source: list[str] = field(default_factory=list)
+    target: list[str] = field(default_factory=list)
+    marks: list[tuple[int, Mark]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
 def encode_split(
-    source: Side, target: Side, num_lines: int, limits: Limits, threads: int
+    source: Side,
+    target: Side,
+    num_lines: int,
+    limits: Limits,
+    threads: int,
+    documents: Path | None = None,
 ) -> dict[str, Any]:
     """Write both sides of a split and return what the manifest says about it.
 
-    A line over 100,000 characters is cut there in any case, which is counted and said.
+    With `documents`, lines `<d>` begin documents, and that file says where. A line over 100,000
+    characters is cut there in any case, which is counted and said.
     """
-    counts = Counts()
+    counts, counter = Counts(), DocumentCounter()
     source_lengths, target_lengths = LengthStatistics(), LengthStatistics()
     with (
         TokenFileWriter(source.output, len(source.vocabulary)) as source_writer,
@@ -71,10 +91,12 @@ def encode_split(
         progress_bar() as bar,
     ):
         task = bar.add_task(source.output.stem, total=num_lines)
-        for source_lines, target_lines in read_chunks(source.text, target.text, counts):
-            source_tokens = source.vocabulary.encode_packed(source_lines, threads)
-            target_tokens = target.vocabulary.encode_packed(target_lines, threads)
+        for chunk in read_chunks(source.text, target.text, documents is not None, counts):
+            source_tokens = source.vocabulary.encode_packed(chunk.source, threads)
+            target_tokens = target.vocabulary.encode_packed(chunk.target, threads)
             keep = choose(source_tokens[1], target_tokens[1], limits, counts)
+            for position, mark in chunk.marks:
+                counter.begin(mark, source_writer.num_sequences + int(keep[:position].sum()))
             for writer, lengths, tokens in (
                 (source_writer, source_lengths, source_tokens),
                 (target_writer, target_lengths, target_tokens),
@@ -82,32 +104,52 @@ def encode_split(
                 kept = select(*tokens, keep, limits)
                 writer.extend(*kept)
                 lengths.add(*kept)
-            bar.advance(task, len(keep))
-    return {
-        "lines": num_lines,
+            bar.advance(task, len(chunk) + len(chunk.marks))
+    described = {
+        "lines": num_lines - counter.marks,
         "sentences": source_writer.num_sequences,
         "enforced": limits.enforced,
         **asdict(counts),
         "source": source_lengths.summary() | checksums(source_writer),
         "target": target_lengths.summary() | checksums(target_writer),
     }
+    if documents is not None:
+        found = counter.finish(source_writer.num_sequences)
+        described["documents"] = counter.summary(found) | {"sha256": found.save(documents)}
+    return described
 
 
-def read_chunks(
-    source: Path, target: Path, counts: Counts
-) -> Iterator[tuple[list[str], list[str]]]:
-    """Aligned lines in pieces of bounded size."""
-    lines: tuple[list[str], list[str]] = ([], [])
+def read_chunks(source: Path, target: Path, documents: bool, counts: Counts) -> Iterator[Chunk]:
+    """Aligned lines in pieces of bounded size; those that are marks, apart."""
+    chunk = Chunk()
     characters = 0
-    for number, pair in enumerate(zip(read_lines(source), read_lines(target), strict=True), 1):
+    for number, (mark, pair) in enumerate(read_pairs(source, target, documents), 1):
+        if mark is not None:
+            chunk.marks.append((len(chunk), mark))
+            continue
+        lines = (chunk.source, chunk.target)
         for side, line, path in zip(lines, pair, (source, target), strict=True):
             characters += min(len(line), LONGEST_LINE)
             side.append(line if len(line) <= LONGEST_LINE else cut(line, path, number, counts))
-        if len(lines[0]) == CHUNK_LINES or characters > CHUNK_CHARACTERS:
-            yield lines
-            lines, characters = ([], []), 0
-    if lines[0]:
-        yield lines
+        if len(chunk) == CHUNK_LINES or characters > CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = Chunk(), 0
+    if len(chunk) or chunk.marks:
+        yield chunk
+
+
+def read_pairs(
+    source: Path, target: Path, documents: bool
+) -> Iterator[tuple[Mark | None, tuple[str, str]]]:
+    """Pairs of lines, each with its mark if they are documents and it is one."""
+    pairs = zip(read_lines(source), read_lines(target), strict=True)
+    if documents:
+        yield from paired_marks(pairs, (str(source), str(target)))
+        return
+    for number, pair in enumerate(pairs):
+        if number == 0 and parse_mark(pair[0]) and parse_mark(pair[1]):
+            raise UserError(f"{source} is made of documents ({pair[0]}): say `data.documents=true`")
+        yield None, pair
 
 
 def cut(line: str, path: Path, number: int, counts: Counts) -> str:

@@ -20,10 +20,12 @@ import numpy as np
 import numpy.typing as npt
 import sentencepiece
 
+from reluformer.data.documents import parse_mark
 from reluformer.data.text import count_lines, read_lines
 from reluformer.errors import UserError
 
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
+SEPARATOR = "<sep>"  # between the sentences of a document; in vocabularies of documents only
 SPECIAL_IDS: dict[str, Any] = {"pad_id": PAD, "bos_id": BOS, "eos_id": EOS, "unk_id": UNK}
 LONGEST_PIECE = 16  # characters, SentencePiece's own limit
 LARGEST_MODEL_BYTES = 64 << 20
@@ -35,7 +37,11 @@ NO_TEXT = re.compile(r"sentences_\.empty|all_chars_count")
 
 
 class Vocabulary:
-    """One SentencePiece model. Ids: PAD 0, BOS 1, EOS 2, UNK 3, then the pieces."""
+    """One SentencePiece model. Ids: PAD 0, BOS 1, EOS 2, UNK 3, then the pieces.
+
+    `separator` is the id that stands between the sentences of a document; None where the
+    vocabulary was made of single sentences.
+    """
 
     def __init__(self, model: bytes, name: Path | str = "the vocabulary") -> None:
         self.model = model
@@ -52,6 +58,9 @@ class Vocabulary:
                 f"{name} numbers its special symbols {ids}, but {SPECIAL_IDS} is needed; "
                 "make the vocabulary with reluformer-preprocess"
             )
+        found = self._processor.piece_to_id(SEPARATOR)
+        self.separator = found if self._processor.is_control(found) else None
+        self._silent = {PAD, BOS, EOS, self.separator}
 
     @classmethod
     def load(cls, path: Path | str) -> "Vocabulary":
@@ -82,8 +91,8 @@ class Vocabulary:
         return np.concatenate([np.zeros(0, dtype=np.int32), *rows]), lengths
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of the ids; PAD, BOS and EOS are left out."""
-        return self._processor.decode([int(token) for token in ids if token not in (PAD, BOS, EOS)])
+        """Text of the ids; PAD, BOS, EOS and separators are left out."""
+        return self._processor.decode([int(token) for token in ids if token not in self._silent])
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The pieces as they are in the model, special symbols included, for a reader's eyes."""
@@ -107,14 +116,18 @@ def train_vocabulary(
     normalisation: str = "identity",
     max_lines: int = 250_000,
     seed: int = 1,
+    documents: bool = False,
 ) -> TrainedVocabulary:
     """Learn byte-pair encoding of `size` symbols from text files (two of them: a joint one).
+
+    For `documents` one of the symbols is the separator, and lines `<d>` are not text.
 
     From each file at most `max_lines` are drawn, evenly and by seed, so memory is bounded; the
     same lines are drawn from files of equal length. Lines over 4,192 bytes are left out. The
     same text and settings give the same model, byte for byte, on any number of cores.
     """
-    drawn = _CountedLines(chain.from_iterable(draw_lines(path, max_lines, seed) for path in paths))
+    lines = chain.from_iterable(draw_lines(path, max_lines, seed) for path in paths)
+    drawn = _CountedLines(line for line in lines if not (documents and parse_mark(line)))
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -129,6 +142,7 @@ def train_vocabulary(
             max_sentencepiece_length=LONGEST_PIECE,
             num_threads=1,  # it is written into the model
             minloglevel=2,
+            control_symbols=[SEPARATOR] if documents else [],
             **SPECIAL_IDS,
         )
     except RuntimeError as error:

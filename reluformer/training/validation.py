@@ -85,7 +85,10 @@ class Validation:
             found = translate_batch(model, batch.src_tokens, batch.src_lengths, self.decode)
             for i, best in zip(ids.tolist(), found, strict=True):
                 hypotheses[i] = self.vocabulary.decode(best[0].tokens)
-        references = {i: self.vocabulary.decode(self.split.target[i].tolist()) for i in hypotheses}
+        references = {
+            i: self.vocabulary.decode(self.split.target.take(np.array([i]))[0].tolist())
+            for i in hypotheses
+        }
         bleu = sacrebleu.corpus_bleu(
             list(hypotheses.values()),
             [list(references.values())],

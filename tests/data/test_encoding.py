@@ -76,11 +76,11 @@ def test_endless_lines_are_cut_in_bounded_chunks(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
     counts = Counts()
-    chunks = list(read_chunks(tmp_path / "a", tmp_path / "b", counts))
+    chunks = list(read_chunks(tmp_path / "a", tmp_path / "b", False, counts))
     assert counts.cut == 102
-    assert max(sum(map(len, side)) for chunk in chunks for side in chunk) < 3_000_000
-    for side in (0, 1):
-        read = [line for chunk in chunks for line in chunk[side]]
+    for side in ("source", "target"):
+        assert max(sum(map(len, getattr(chunk, side))) for chunk in chunks) < 3_000_000
+        read = [line for chunk in chunks for line in getattr(chunk, side)]
         assert read == [line[:LONGEST_LINE] for line in lines]
 
 
