@@ -25,12 +25,17 @@ def main(config: TranslateConfig) -> None:
     run's training data was (Moses tokens, lower case, subwords) and detokenised at the end. While
     it is written, the output is called <output>.partial; the same command again continues it.
 
+    A line `<d>` begins a document and stays as it is. A run that was trained on windows of
+    documents translates windows; one whose translation has not as many sentences as its source is
+    translated again in halves, so that there always is one line for each.
+
     Examples:
         reluformer-translate run=runs/embedded/reluformer-seed1 input=test.de output=test.en
         reluformer-translate run=runs/embedded/reluformer-seed1 decode=greedy < test.de > test.en
         reluformer-translate run=runs/embedded/reluformer-seed1 decode.n_best=3
         reluformer-translate run=R input=test.de output=out.jsonl format=jsonl decode.n_best=5
         reluformer-translate run=R input=test.de decode=sampling decode.top_k=10 decode.seed=7
+        reluformer-translate run=R input=docs.de output=docs.en documents.overlap=2
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)

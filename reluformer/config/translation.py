@@ -1,6 +1,6 @@
 """Settings of `reluformer-translate`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import MISSING
@@ -8,7 +8,8 @@ from omegaconf import MISSING
 from reluformer.checks import check_choice, check_positive
 from reluformer.config.run import Run
 from reluformer.config.run_folder import CONFIG, VOCABULARIES
-from reluformer.decoding.options import DecodeOptions
+from reluformer.data.windows import WindowOptions
+from reluformer.decoding.options import DecodeOptions, DocumentOptions
 from reluformer.decoding.translate import Translator
 from reluformer.decoding.treatment import Treatment
 from reluformer.durable import check_output
@@ -35,10 +36,11 @@ class TranslateConfig:
     threads: int | None
     allow: list[str] = MISSING
     decode: DecodeOptions = MISSING
+    documents: DocumentOptions = MISSING
 
     def __post_init__(self) -> None:
         check_choice("format", self.format, ("text", "jsonl", "fairseq"))
-        check_choice("long_input", self.long_input, ("truncate", "refuse"))
+        check_choice("long_input", self.long_input, ("truncate", "refuse", "extrapolate"))
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
         for name in ("max_tokens", "buffer_lines"):
             check_positive(name, getattr(self, name))
@@ -67,6 +69,7 @@ def check_not_of_run(output: Path, run: Path) -> None:
 
 def build_translator(config: TranslateConfig, run: Run) -> Translator:
     """The run's model with the text treatment that its training data had."""
+    windows = find_windows(config, run)
     treatment = Treatment(
         source_lang=run.data.source_lang,
         target_lang=run.data.target_lang,
@@ -82,5 +85,30 @@ def build_translator(config: TranslateConfig, run: Run) -> Translator:
         treatment,
         config.decode,
         config.max_tokens,
-        refuse_long=config.long_input == "refuse",
+        config.long_input,
+        windows,
+        config.documents.overlap,
     )
+
+
+def find_windows(config: TranslateConfig, run: Run) -> WindowOptions:
+    """Windows as the run was trained on, unless told otherwise.
+
+    Raises UserError for a run that was trained on single sentences or, if nothing is to be
+    extrapolated, on shorter windows.
+    """
+    documents, trained = config.documents, run.windows.length
+    if trained is None and (documents.length or documents.overlap):
+        raise UserError(
+            f"{run.folder} was trained on single sentences: `documents.length` and "
+            "`documents.overlap` are for runs trained with `windows.length`"
+        )
+    length = documents.length or trained
+    if (length or 0) > (trained or 0) and config.long_input != "extrapolate":
+        raise UserError(
+            f"`documents.length` is {length}, but {run.folder} was trained on windows of "
+            f"{trained}: give that at most, or say `long_input=extrapolate`"
+        )
+    if length is not None and config.decode.n_best > 1:
+        raise UserError("`decode.n_best` must be 1 where documents are translated in windows")
+    return replace(run.windows, length=length)

@@ -10,10 +10,12 @@ from time import perf_counter
 from typing import Any, BinaryIO
 
 from reluformer.console import console, progress_bar
+from reluformer.data.documents import parse_mark
 from reluformer.data.text import check_equal_counts, decode_line, read_lines, scan_text
 from reluformer.decoding.formats import Format
 from reluformer.decoding.output import Write, destination
 from reluformer.decoding.translate import Translator, buffers
+from reluformer.decoding.windows import WindowCounts
 from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer
 
@@ -48,10 +50,14 @@ class Input:
 
 @dataclass(frozen=True)
 class Timing:
-    """How many lines were translated in how many seconds; loading the model does not count."""
+    """How many lines were translated in how many seconds; loading the model does not count.
+
+    Of a translation that was stopped and continued, only the last part, but all of its windows.
+    """
 
     lines: int
     seconds: float
+    windows: WindowCounts
 
     @property
     def lines_per_second(self) -> float:
@@ -68,7 +74,8 @@ def translate_file(
     is left to do is timed.
     """
     settings = {"input": source.digest, "format": form.__name__, **describe(translator)}
-    with destination(output, fingerprint(settings)) as (write, done), progress_bar() as bar:
+    with destination(output, fingerprint(settings)) as (write, done, notes), progress_bar() as bar:
+        translator.counts = WindowCounts(**notes)
         started = perf_counter()
         if done:
             console.print(f"{output}: {done:,} of {source.lines:,} lines are there, going on")
@@ -82,11 +89,24 @@ def translate_file(
             done,
             lambda count: bar.advance(task, count),
         )
-        timing = Timing(source.lines - done, perf_counter() - started)
+        timing = Timing(source.lines - done, perf_counter() - started, translator.counts)
     console.print(
         f"{timing.lines:,} lines in {timing.seconds:.1f} s, {timing.lines_per_second:.1f} lines/s"
     )
+    if counts := describe_counts(translator.counts):
+        console.print(counts)
     return timing
+
+
+def describe_counts(counts: WindowCounts) -> str:
+    """What a reader wants to know of the windows, if there were any."""
+    if not counts.windows:
+        return ""
+    share = counts.repaired / counts.windows
+    said = f"{counts.windows:,} windows, {counts.repaired:,} of them repaired ({share:.1%})"
+    if counts.seams:
+        said += f"; the windows agree at {counts.agreed:,} of {counts.seams:,} seams"
+    return said
 
 
 def translate_stream(
@@ -94,7 +114,7 @@ def translate_stream(
 ) -> None:
     """Translate standard input, `buffer_lines` at a time, as they come."""
     lines = (decode_line(raw, "<stdin>", number) for number, raw in enumerate(stream, start=1))
-    with destination(output, None) as (write, _):
+    with destination(output, None) as (write, _, _):
         translate_pairs(translator, zip(lines, repeat(None)), form, buffer_lines, write)
 
 
@@ -108,11 +128,11 @@ def translate_pairs(
     advance: Callable[[int], object] = lambda count: None,
 ) -> None:
     """Translate lines, of which `done` went before, and write them buffer by buffer."""
-    for buffer in buffers(pairs, buffer_lines):
+    for buffer in buffers(pairs, buffer_lines, lambda pair: parse_mark(pair[0]) is not None):
         translations = translator.translate([line for line, _ in buffer], done + 1, advance)
         done += len(buffer)
         references = (reference for _, reference in buffer)
-        write("".join(map(form, translations, references)), done)
+        write("".join(map(form, translations, references)), done, asdict(translator.counts))
 
 
 def describe(translator: Translator) -> dict[str, Any]:
@@ -122,6 +142,7 @@ def describe(translator: Translator) -> dict[str, Any]:
         "source_vocabulary": translator.source_vocabulary.digest,
         "target_vocabulary": translator.target_vocabulary.digest,
         "treatment": asdict(translator.treatment),
+        "windows": {**asdict(translator.windows), "overlap": translator.overlap},
         "options": asdict(translator.options),
     }
 

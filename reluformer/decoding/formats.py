@@ -26,8 +26,14 @@ def as_text(translation: Translation, reference: str | None = None) -> str:
 
 
 def as_jsonl(translation: Translation, reference: str | None = None) -> str:
-    """One object with all hypotheses; scores are natural logarithms (see Hypothesis)."""
+    """One object with all hypotheses; scores are natural logarithms (see Hypothesis).
+
+    The mark of a document has its session (or "") as `document`, and no hypotheses.
+    """
     record: dict[str, object] = {"line": translation.number, "source": translation.source}
+    if translation.mark is not None:
+        record["document"] = translation.mark.session
+        return json.dumps(record, ensure_ascii=False) + "\n"
     if reference is not None:
         record["reference"] = reference
     if translation.dropped != 0:
@@ -49,8 +55,11 @@ def as_fairseq(translation: Translation, reference: str | None = None) -> str:
     """Lines S- (source), T- (reference), then for each hypothesis H-, D- (detokenised) and P-.
 
     As fairseq does it: sentences count from 0 and scores are logarithms to base 2. S- and H- are
-    words, as after --remove-bpe; P- has a score for each piece and the end of sentence.
+    words, as after --remove-bpe; P- has a score for each piece and the end of sentence. Marks of
+    documents are left out.
     """
+    if translation.mark is not None:
+        return ""
     number = translation.number - 1
     lines = [f"S-{number}\t{translation.prepared}"]
     if reference is not None:

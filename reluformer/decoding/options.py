@@ -7,6 +7,19 @@ from reluformer.errors import UserError
 
 
 @dataclass
+class DocumentOptions:
+    """How documents are cut into windows; `length` null: as in training."""
+
+    length: int | None = None  # positions of a window, separators and its end included
+    overlap: int = 0  # sentences at the end of a window that the next one begins with
+
+    def __post_init__(self) -> None:
+        if self.length is not None:
+            check_positive("documents.length", self.length)
+        check_not_negative("documents.overlap", self.overlap)
+
+
+@dataclass
 class DecodeOptions:
     """Settings of `translate_batch`; a beam of 1 is greedy search."""
 
@@ -38,3 +51,7 @@ class DecodeOptions:
             raise UserError(
                 "`temperature`, `top_k` and `top_p` are for sampling only: say `decode=sampling`"
             )
+
+    def longest(self, src_length: int) -> int:
+        """Pieces of the longest hypothesis for a source of this length, its end included."""
+        return int(self.max_len_a * src_length + self.max_len_b)

@@ -13,27 +13,28 @@ from filelock import FileLock, Timeout
 from reluformer.console import console
 from reluformer.errors import UserError
 
-Write = Callable[[str, int], None]  # text of whole lines, and the number of inputs done by then
+Notes = dict[str, Any]  # what the writer wants to know of the part that is done, if it continues
+Write = Callable[[str, int, Notes], None]  # text of whole lines, the number of inputs done by then
 
 
 @contextmanager
-def destination(output: Path | None, identity: str | None) -> Iterator[tuple[Write, int]]:
-    """Where translations go, and how many inputs are done: standard output, or a `PartialFile`."""
+def destination(output: Path | None, identity: str | None) -> Iterator[tuple[Write, int, Notes]]:
+    """Where translations go: standard output, or a `PartialFile`; what is done, and its notes."""
     if output is None:
-        yield _write_stdout, 0
+        yield _write_stdout, 0, {}
         return
     partial = PartialFile(output, identity)
     with partial.locked():
-        done = partial.open()
+        done, notes = partial.open()
         try:
-            yield partial.write, done
+            yield partial.write, done, notes
         except BaseException:
             partial.leave()
             raise
         partial.publish()
 
 
-def _write_stdout(text: str, done: int) -> None:
+def _write_stdout(text: str, done: int, notes: Notes) -> None:
     sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()
 
@@ -69,13 +70,13 @@ class PartialFile:
                 self.lock_path.unlink()
             lock.release()
 
-    def open(self) -> int:
-        """Open for writing, behind what is certain; the number of inputs done so far."""
+    def open(self) -> tuple[int, Notes]:
+        """Open for writing, behind what is certain: the number of inputs done, and the notes."""
         state = self._read_state()
         self._file = self.path.open("r+b" if state else "wb")
         self._file.truncate(state.get("bytes", 0))
         self._file.seek(0, os.SEEK_END)
-        return int(state.get("done", 0))
+        return int(state.get("done", 0)), dict(state.get("notes", {}))
 
     def _read_state(self) -> dict[str, Any]:
         if not (self.state_path.exists() and self.path.exists()):
@@ -93,7 +94,7 @@ class PartialFile:
             )
         return dict(state)
 
-    def write(self, text: str, done: int) -> None:
+    def write(self, text: str, done: int, notes: Notes) -> None:
         """Append, and note that so many inputs are done once that is on the disk."""
         try:
             self._file.write(text.encode())
@@ -103,6 +104,7 @@ class PartialFile:
             raise UserError(f"cannot write {self.path}: {error.strerror}") from None
         if self.identity is not None:
             state = {"identity": self.identity, "done": done, "bytes": self._file.tell()}
+            state["notes"] = notes
             new = self.state_path.with_name(self.state_path.name + ".new")
             new.write_text(json.dumps(state), encoding="utf-8")
             new.replace(self.state_path)

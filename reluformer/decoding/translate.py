@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -11,16 +10,20 @@ import torch
 
 from reluformer.console import console
 from reluformer.data.batch import collate_sources
+from reluformer.data.documents import Mark, parse_mark
 from reluformer.data.moses import looks_tokenised
 from reluformer.data.vocabulary import LONGEST_PIECE, Vocabulary
+from reluformer.data.windows import Window, WindowOptions, cut_windows
 from reluformer.decoding.hypothesis import Hypothesis
 from reluformer.decoding.options import DecodeOptions
 from reluformer.decoding.search import translate_batch
 from reluformer.decoding.treatment import Treatment
+from reluformer.decoding.windows import Sentences, WindowCounts, halve, in_sentences, join, merge
 from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer
 
 Item = TypeVar("Item")
+LONGEST_LINE = 100_000  # characters that are read of a line, whatever the model's positions
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Translation:
     """Line `number` (from 1) and its n best, best first; a blank line has none.
 
     `prepared` is the source as the model reads it, in words; `dropped` counts the pieces beyond
-    the model's limit, None standing for more than were looked at.
+    the model's limit, None standing for more than were looked at. The mark of a document is no
+    sentence and stays as it is.
     """
 
     number: int
@@ -46,9 +50,12 @@ class Translation:
     prepared: str
     dropped: int | None
     renderings: list[Rendering]
+    mark: Mark | None = None
 
     @property
     def text(self) -> str:
+        if self.mark is not None:
+            return str(self.mark)
         return self.renderings[0].text if self.renderings else ""
 
 
@@ -61,14 +68,20 @@ class _Source:
     prepared: str
     tokens: list[int]
     dropped: int | None
+    mark: Mark | None = None
 
 
 class Translator:
     """Translates lines with one model, in batches of similar length.
 
-    A batch holds at most `max_tokens` source positions, padding included; a longer sentence goes
-    alone. A line with more pieces than the model has positions is cut with a warning, or, with
-    `refuse_long`, an error.
+    Lines are sentences; those of a document (all between two marks) go to the model in windows, if
+    `windows` says so, of which the next begins with the last `overlap` sentences of the one before.
+    Each line has its own translation all the same: a window whose translation cannot be taken apart
+    into as many sentences is translated again in halves; `counts` keeps account.
+
+    A batch holds at most `max_tokens` source positions, padding included; a longer window goes
+    alone. What becomes of a line with more pieces than the model has positions is up to
+    `long_input`: truncate (with a warning), refuse (an error) or extrapolate.
     """
 
     def __init__(
@@ -79,7 +92,9 @@ class Translator:
         treatment: Treatment,
         options: DecodeOptions,
         max_tokens: int = 2048,
-        refuse_long: bool = False,
+        long_input: str = "truncate",
+        windows: WindowOptions | None = None,
+        overlap: int = 0,
     ) -> None:
         self.model = model.eval()
         self.source_vocabulary = source_vocabulary
@@ -87,7 +102,12 @@ class Translator:
         self.treatment = treatment
         self.options = options
         self.max_tokens = max_tokens
-        self.refuse_long = refuse_long
+        self.long_input = long_input
+        self.windows = windows or WindowOptions()
+        self.overlap = overlap
+        self.counts = WindowCounts()
+        if long_input == "extrapolate" and self.windows.length:
+            self._make_room(self.windows.length)
 
     def translate(
         self,
@@ -99,19 +119,61 @@ class Translator:
         if first_number == 1:
             self._check_tokenisation(lines)
         sources = [self._read(number, line) for number, line in enumerate(lines, first_number)]
-        hypotheses: list[list[Hypothesis]] = [[] for _ in sources]
-        filled = [place for place, source in enumerate(sources) if source.tokens]
+        filled = [source for source in sources if source.tokens]
         advance(len(sources) - len(filled))
-        lengths = np.array([len(sources[place].tokens) + 1 for place in filled], dtype=np.int64)
-        for batch in batches_by_length(lengths, self.max_tokens):
-            places = [filled[i] for i in batch]
-            found = self._search([sources[place] for place in places])
-            for place, ranked in zip(places, found, strict=True):
-                hypotheses[place] = ranked
-            advance(len(places))
-        return [
-            self._render(source, ranked) for source, ranked in zip(sources, hypotheses, strict=True)
+        windows = self._cut(sources)
+        inside = [filled[window.begin : window.end] for window in windows]
+        self.counts.windows += sum(len(window) > 1 for window in inside)
+        news = np.diff([window.end for window in windows], prepend=0).tolist()
+        translations = self._search_windows(inside, lambda i: advance(news[i]))
+        self.counts.repaired += sum(sentences is None for sentences in translations)
+        found = iter(merge(windows, self._complete(inside, translations), self.counts))
+        return [self._render(source, next(found) if source.tokens else []) for source in sources]
+
+    def _cut(self, sources: Sequence[_Source]) -> list[Window]:
+        """Windows of the sources that have tokens, by their numbers among those."""
+        lengths: list[int] = []
+        borders = [0]
+        session: str | None = None
+        for source in sources:
+            if source.mark is not None:
+                if not (self.windows.join and source.mark.session == session):
+                    borders.append(len(lengths))
+                session = source.mark.session
+            elif source.tokens:
+                lengths.append(len(source.tokens))
+        borders.append(len(lengths))
+        # Without a length every sentence is too long to share a window.
+        length = self.windows.length or 1
+        return cut_windows([np.array(lengths, dtype=np.int64)], borders, length, self.overlap)
+
+    def _search_windows(
+        self, windows: Sequence[list[_Source]], done: Callable[[int], object] = lambda i: None
+    ) -> list[Sentences | None]:
+        """What each window's translation is in sentences, if it is in as many as the source."""
+        separator, penalty = self.target_vocabulary.separator, self.options.length_penalty
+        rows = [
+            join([source.tokens for source in window], self.source_vocabulary.separator)
+            for window in windows
         ]
+        found: list[Sentences | None] = [None for _ in windows]
+        lengths = np.array([len(row) + 1 for row in rows], dtype=np.int64)
+        for batch in batches_by_length(lengths, self.max_tokens):
+            numbers = [windows[i][0].number for i in batch]
+            rankings = self._search([rows[i] for i in batch], numbers)
+            for i, ranking in zip(batch, rankings, strict=True):
+                found[i] = in_sentences(ranking, len(windows[i]), separator, penalty)
+                done(i)
+        return found
+
+    def _complete(
+        self, windows: Sequence[list[_Source]], found: Sequence[Sentences | None]
+    ) -> list[Sentences]:
+        """Translate windows for which nothing was found again in halves, and halves of those."""
+        wrong = [window for window, sentences in zip(windows, found, strict=True) if not sentences]
+        halves = [half for window in wrong for half in halve(window)]
+        again = iter(self._complete(halves, self._search_windows(halves)) if halves else [])
+        return [sentences or next(again) + next(again) for sentences in found]
 
     def _check_tokenisation(self, lines: Sequence[str]) -> None:
         treatment = self.treatment
@@ -122,27 +184,36 @@ class Translator:
             )
 
     def _read(self, number: int, line: str) -> _Source:
+        if mark := parse_mark(line):
+            return _Source(number, line, str(mark), [], 0, mark)
         limit = self.model.max_positions - 1
         # No piece is longer than LONGEST_PIECE: what is behind so many characters would be cut.
-        most = (limit + 1) * LONGEST_PIECE
+        most = LONGEST_LINE if self.long_input == "extrapolate" else (limit + 1) * LONGEST_PIECE
         short = " ".join(line.split()) if len(line) > most else line
         prepared = self.treatment.prepare(short[:most])
         tokens = self.source_vocabulary.encode(prepared) if prepared.strip() else []
+        if self.long_input == "extrapolate":
+            self._make_room(len(tokens) + 1)
+            limit = self.model.max_positions - 1
         dropped = max(len(tokens) - limit, 0) if len(short) <= most else None
         if dropped != 0:
             self._report_long(number, limit, dropped)
         return _Source(number, line, prepared, tokens[:limit], dropped)
 
+    def _make_room(self, length: int) -> None:
+        """Have positions for a source of this length and its longest translation."""
+        self.model.extend_positions(max(length, self.options.longest(length) + 1))
+
     def _report_long(self, number: int, limit: int, dropped: int | None) -> None:
         size = f"{limit + dropped:,}" if dropped else f"far more than {limit:,}"
         found = f"line {number:,} has {size} pieces, but the model reads at most {limit:,}"
-        if self.refuse_long:
+        if self.long_input == "refuse":
             raise UserError(f"{found}: split it, or say `long_input=truncate`")
         console.print(f"warning: {found}; only its beginning, {limit:,} pieces, is translated")
 
-    def _search(self, sources: list[_Source]) -> list[list[Hypothesis]]:
+    def _search(self, rows: list[list[int]], numbers: list[int]) -> list[list[Hypothesis]]:
         """Search a batch; one that does not fit the device's memory is halved."""
-        src_tokens, src_lengths = collate_sources([source.tokens for source in sources])
+        src_tokens, src_lengths = collate_sources(rows)
         device = next(self.model.parameters()).device
         try:
             return translate_batch(
@@ -150,16 +221,16 @@ class Translator:
                 src_tokens.to(device),
                 src_lengths.to(device),
                 self.options,
-                [source.number for source in sources],
+                numbers,
             )
         except torch.OutOfMemoryError:
-            if len(sources) == 1:
+            if len(rows) == 1:
                 raise UserError(
-                    f"line {sources[0].number:,} does not fit the device's memory: lower "
+                    f"line {numbers[0]:,} does not fit the device's memory: lower "
                     "`decode.beam_size`"
                 ) from None
-        half = len(sources) // 2
-        return self._search(sources[:half]) + self._search(sources[half:])
+        half = len(rows) // 2
+        return self._search(rows[:half], numbers[:half]) + self._search(rows[half:], numbers[half:])
 
     def _render(self, source: _Source, hypotheses: list[Hypothesis]) -> Translation:
         if hypotheses and not math.isfinite(hypotheses[0].score):
@@ -174,7 +245,9 @@ class Translator:
             text = self.treatment.restore(tokenised)
             pieces = self.target_vocabulary.pieces(hypothesis.tokens)
             renderings.append(Rendering(text, tokenised, pieces, hypothesis))
-        return Translation(source.number, source.line, source.prepared, source.dropped, renderings)
+        return Translation(
+            source.number, source.line, source.prepared, source.dropped, renderings, source.mark
+        )
 
 
 def batches_by_length(lengths: np.ndarray, max_tokens: int) -> Iterator[list[int]]:
@@ -194,7 +267,25 @@ def batches_by_length(lengths: np.ndarray, max_tokens: int) -> Iterator[list[int
         yield batch
 
 
-def buffers(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items in lists of `size`, the last one shorter."""
-    remaining = iter(items)
-    return iter(lambda: list(islice(remaining, size)), [])
+def buffers(
+    items: Iterable[Item], size: int, begins: Callable[[Item], bool] = lambda item: False
+) -> Iterator[list[Item]]:
+    """The items in lists of `size`, the last one shorter.
+
+    Where the first item begins a document, lists hold whole documents: `size` items and what there
+    is up to the next that begins one.
+    """
+    buffer: list[Item] = []
+    in_documents = False
+    for number, item in enumerate(items):
+        begin = begins(item)
+        in_documents |= begin and number == 0
+        if in_documents and begin and len(buffer) >= size:
+            yield buffer
+            buffer = []
+        buffer.append(item)
+        if not in_documents and len(buffer) == size:
+            yield buffer
+            buffer = []
+    if buffer:
+        yield buffer

@@ -49,6 +49,12 @@ class Embedding(nn.Module):
         x = self.tokens(tokens) * self.scale + self.positions[first:last]
         return dropout(x, self.dropout, self.training)
 
+    def extend(self, num_positions: int) -> None:
+        """Have at least so many positions, though the model may never have seen the new ones."""
+        if num_positions > len(self.positions):
+            table = sinusoids(num_positions, self.tokens.embedding_dim)
+            self.positions = table.to(self.positions)
+
 
 def token_embedding(num_tokens: int, d_model: int) -> nn.Embedding:
     """Normal with deviation M^-0.5, zeros for padding."""

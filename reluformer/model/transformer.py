@@ -98,6 +98,11 @@ class Transformer(nn.Module):
         """The longest source or target, end-of-sentence included, in pieces."""
         return len(self.source_embedding.positions)
 
+    def extend_positions(self, num_positions: int) -> None:
+        """Have at least so many positions, though the model may never have seen the new ones."""
+        for embedding in (self.source_embedding, self.target_embedding):
+            embedding.extend(num_positions)
+
     @property
     def encoder_stack(self) -> list[EncoderLayer]:
         """The encoder's layers, with their type."""

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 from dataclasses import asdict
 
@@ -51,6 +52,50 @@ def give(monkeypatch, text, terminal=False):
     stream = io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8")
     stream.isatty = lambda: terminal
     monkeypatch.setattr(sys, "stdin", stream)
+
+
+@pytest.fixture
+def document_folder(folder, tmp_path):
+    """The same model, as if it had been trained on windows of documents."""
+    copy = tmp_path / "documents"
+    shutil.copytree(folder, copy)
+    config = yaml.safe_load((copy / "config.yaml").read_text(encoding="utf-8"))
+    config["data"]["documents"] = True
+    config["windows"] = {"length": 16, "join": False}
+    (copy / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    lines = [line.lower().replace(".", " .") for line in LINES]
+    vocabulary = train_vocabulary([write(tmp_path / "t", lines * 50)], size=45, documents=True)
+    for side in ("source", "target"):
+        (copy / f"vocabulary.{side}.model").write_bytes(vocabulary.vocabulary.model)
+    return copy
+
+
+def write(path, lines):
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_documents(run, document_folder, here):
+    """Marks stay where they are, and each line has its own; windows are counted in `timing`."""
+    write(here / "docs.de", ["<d 1>", *LINES, "<d 1>", *LINES[:1]])
+    done = run(main, f"run={document_folder}", "input=docs.de", "output=o", "timing=t.json", *SHORT)
+    assert done.code == 0, done.err
+    lines = (here / "o").read_text(encoding="utf-8").split("\n")
+    assert [lines[0], lines[2], lines[5]] == ["<d 1>", "", "<d 1>"]
+    assert len(lines) == 8
+    counts = json.loads((here / "t.json").read_text())["windows"]
+    assert counts["windows"] >= counts["repaired"] >= 0
+
+
+def test_windows_that_the_run_was_not_trained_for(run, folder, document_folder, here):
+    message = run(main, f"run={folder}", "input=in.de", "documents.length=9").error()
+    assert "was trained on single sentences: `documents.length`" in message
+    message = run(main, f"run={document_folder}", "input=in.de", "documents.length=40").error()
+    assert "was trained on windows of 16: give that at most, or say `long_input=extr" in message
+    settings = ["documents.length=40", "long_input=extrapolate", "output=out.en", *SHORT]
+    assert run(main, f"run={document_folder}", "input=in.de", *settings).code == 0
+    message = run(main, f"run={document_folder}", "decode.n_best=2", "format=jsonl").error()
+    assert "`decode.n_best` must be 1 where documents are translated in windows" in message
 
 
 def test_a_file_and_standard_input_give_the_same(run, folder, here, monkeypatch):

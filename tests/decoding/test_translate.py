@@ -59,7 +59,7 @@ def test_spaces_make_no_line_long(translator, words, capsys):
 
 
 def test_long_lines_are_refused_on_request(translator, words):
-    subject = translator(max_positions=20, refuse_long=True)
+    subject = translator(max_positions=20, long_input="refuse")
     with pytest.raises(UserError, match=r"line 8 has .* pieces, but the model reads at most 19"):
         subject.translate([words(1, 2), words(2, 40)], first_number=7)
 
