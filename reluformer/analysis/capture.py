@@ -1,12 +1,18 @@
 """Reading attention inside a model without changing the run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from reluformer.analysis.statistics import attention_statistics, mean_by_name
+from reluformer.analysis.statistics import (
+    Tallies,
+    add_tallies,
+    attention_statistics,
+    mean_by_name,
+    tally_attention,
+)
 from reluformer.attention.base import Attention
 from reluformer.data.batch import Batch
 from reluformer.model.transformer import CROSS, DECODER_SELF, ENCODER_SELF, Transformer
@@ -24,14 +30,15 @@ def attention_modules(model: Transformer) -> dict[tuple[str, int], Attention]:
 
 
 @contextmanager
-def captured_statistics(model: Transformer) -> Iterator[dict[tuple[str, int], dict[str, float]]]:
-    """Within the block, every forward pass fills the yielded dict with each site's statistics."""
-    found: dict[tuple[str, int], dict[str, float]] = {}
+def captured_attention(model: Transformer) -> Iterator[dict[tuple[str, int], Tallies]]:
+    """Within the block, every forward pass adds to the tallies of each (site, layer)."""
+    found: dict[tuple[str, int], Tallies] = {}
 
     def hook_for(place: tuple[str, int]) -> Any:
         def hook(mechanism: Attention, inputs: tuple[Any, ...]) -> None:
             q, k, _, visibility = inputs[:4]
-            found[place] = attention_statistics(mechanism, q, k, visibility)
+            more = tally_attention(mechanism, q, k, visibility)
+            found[place] = add_tallies(found.get(place, {}), more)
 
         return hook
 
@@ -47,16 +54,25 @@ def captured_statistics(model: Transformer) -> Iterator[dict[tuple[str, int], di
 
 
 @torch.no_grad()
-def measure_attention(model: Transformer, batch: Batch) -> dict[str, float]:
-    """Statistics of one batch without dropout: `<site>/<statistic>`, averaged over layers."""
-    was_training = model.training
-    model.eval()
-    with captured_statistics(model) as found:
-        model(batch.src_tokens, batch.src_lengths, batch.prev_output_tokens, batch.tgt_lengths)
-    model.train(was_training)
+def measure_attention(model: Transformer, batches: Sequence[Batch]) -> dict[str, float]:
+    """Statistics of the batches without dropout: `<site>/<statistic>`, averaged over layers."""
+    with captured_attention(model) as found:
+        read(model, batches)
     report: dict[str, float] = {}
     for site in (ENCODER_SELF, DECODER_SELF, CROSS):
-        layers = [values for (where, _), values in found.items() if where == site]
+        layers = [
+            attention_statistics(tallies) for (where, _), tallies in found.items() if where == site
+        ]
         for name, value in mean_by_name(layers).items():
             report[f"{site}/{name}"] = value
     return report
+
+
+@torch.no_grad()
+def read(model: Transformer, batches: Sequence[Batch]) -> None:
+    """Let the model read the batches, without dropout, for what listens inside it."""
+    was_training = model.training
+    model.eval()
+    for batch in batches:
+        model(batch.src_tokens, batch.src_lengths, batch.prev_output_tokens, batch.tgt_lengths)
+    model.train(was_training)

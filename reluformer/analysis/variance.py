@@ -41,6 +41,11 @@ class VarianceTable:
         self.count.index_add_(0, bucket, torch.ones_like(bucket))
 
     @property
+    def overall(self) -> float:
+        """Ratio over all positions."""
+        return float(self.update.sum() / self.stream.sum())
+
+    @property
     def ratio(self) -> dict[str, float]:
         """Ratio by bucket, such as `8-15`; buckets without a position are left out."""
         return {

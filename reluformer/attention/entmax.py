@@ -14,6 +14,7 @@ from reluformer.visibility import Visibility
 # alpha-entmax and its gradient by alpha are undefined at alpha = 1: learned ones stay above this.
 SMALLEST_LEARNED_ALPHA = 1.01
 SPARSEMAX, ENTMAX15 = 2.0, 1.5
+ADASPLASH_LARGEST_ALPHA = 2.0
 ADASPLASH_HEAD_DIMS = (16, 32, 64, 128, 256)
 
 
@@ -56,7 +57,8 @@ class EntmaxAttention(Attention):
             share = (alpha - SMALLEST_LEARNED_ALPHA) / (2 - SMALLEST_LEARNED_ALPHA)
             logit = math.log(share / (1 - share))
             self.alpha_logit = nn.Parameter(torch.full((num_heads,), logit))
-        fused = alpha_mode == "fixed" and has_adasplash()
+        solved = alpha_mode == "fixed" and alpha <= ADASPLASH_LARGEST_ALPHA
+        fused = solved and head_dim in ADASPLASH_HEAD_DIMS and has_adasplash()
         self.traits = Traits(
             normalised=True,
             non_negative=True,
@@ -69,7 +71,7 @@ class EntmaxAttention(Attention):
     def alpha(self) -> Float[Tensor, "H 1 1"]:
         """alpha of each head."""
         if self.alpha_mode == "fixed":
-            return torch.full((self.num_heads, 1, 1), self.fixed_alpha)
+            return torch.tensor(self.fixed_alpha).expand(self.num_heads, 1, 1)
         share = self.alpha_logit.sigmoid()[:, None, None]
         return SMALLEST_LEARNED_ALPHA + (2 - SMALLEST_LEARNED_ALPHA) * share
 
@@ -93,7 +95,8 @@ class EntmaxAttention(Attention):
             return entmax.sparsemax(scores, dim=-1)
         if self.alpha_mode == "fixed" and self.fixed_alpha == ENTMAX15:
             return entmax.entmax15(scores, dim=-1)
-        return entmax.entmax_bisect(scores, self.alpha.to(scores), dim=-1)
+        alpha = self.fixed_alpha if self.alpha_mode == "fixed" else self.alpha.to(scores)
+        return entmax.entmax_bisect(scores, alpha, dim=-1)
 
     def forward(
         self,
@@ -115,7 +118,6 @@ class EntmaxAttention(Attention):
             and q.dtype in (torch.float32, torch.bfloat16, torch.float16)
             and q.shape[-2] == k.shape[-2] > 1
             and visibility.query_lengths is visibility.key_lengths
-            and self.head_dim in ADASPLASH_HEAD_DIMS
             and not (self.training and self.dropout > 0)
         )
 

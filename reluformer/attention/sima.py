@@ -21,6 +21,11 @@ class SimaAttention(Attention):
     own, and causal keys by the norm over the keys that each query sees: weights of query t come
     from Q[t, c] / sum_{s <= t} |Q[s, c]| and K[j, c] / sum_{s <= t} |K[s, c]|.
 
+    So a position reads what the mechanism would give at the end of its own prefix, with two
+    consequences: the context shrinks along a sentence, roughly as 1 / t, where theirs has one scale
+    for all positions; and the first position depends on its query and key by their signs only,
+    without a gradient.
+
     Source: Koohpayegani and Pirsiavash 2022, "SimA: Simple Softmax-free Attention for Vision
     Transformers", section 3, equation 3. Differs from it in: the norms over prefixes are ours, as
     theirs would let a decoder look ahead.

@@ -42,7 +42,7 @@ def main(config: AnalyzeConfig) -> None:
     out.print(table_of(layers))
     if has_matplotlib():
         title = f"{config.run}, {config.checkpoint}"
-        ratios = {(layer.site, layer.layer): layer.variance_ratio for layer in layers}
+        ratios = {(layer.site, layer.layer): layer.variance_ratio_by_n for layer in layers}
         draw_variance(ratios, title, folder / "variance.png")
     else:
         console.print("no picture: that needs matplotlib (pip install 'reluformer[analysis]')")
@@ -58,8 +58,7 @@ def table_of(layers: list[LayerReport]) -> Table:
         table.add_column(name.replace("_", " "), justify="right")
     for layer in layers:
         numbers = [layer.statistics.get(name, float("nan")) for name in (*COLUMNS, *learned)]
-        ratios = layer.variance_ratio.values()
-        numbers.append(sum(ratios) / len(ratios))
+        numbers.append(layer.variance_ratio)
         cells = ("" if number != number else f"{number:.3g}" for number in numbers)
         table.add_row(layer.site, str(layer.layer + 1), *cells)
     return table

@@ -1,15 +1,13 @@
 """Settings of `reluformer-analyze`, and what it measures."""
 
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from reluformer.analysis.capture import captured_statistics
-from reluformer.analysis.statistics import mean_by_name
+from reluformer.analysis.capture import captured_attention, read
+from reluformer.analysis.statistics import attention_statistics
 from reluformer.analysis.variance import VarianceTable, captured_variance
 from reluformer.checks import check_choice, check_positive
 from reluformer.config.run import Run, load_run
@@ -50,13 +48,14 @@ class LayerReport:
     """One attention layer: its statistics, and by visible keys the variance that it adds.
 
     `statistics` are those of `attention_statistics`; `variance_ratio` is var(update) / var(stream)
-    by bucket of n, such as `8-15`.
+    over all positions, and `variance_ratio_by_n` the same by bucket of n, such as `8-15`.
     """
 
     site: str
     layer: int
     statistics: dict[str, float]
-    variance_ratio: dict[str, float]
+    variance_ratio: float
+    variance_ratio_by_n: dict[str, float]
 
 
 def analyze(config: AnalyzeConfig) -> list[LayerReport]:
@@ -66,22 +65,16 @@ def analyze(config: AnalyzeConfig) -> list[LayerReport]:
     if config.split not in corpus.manifest.splits:
         splits = ", ".join(corpus.manifest.splits)
         raise UserError(f"`split` must be one of {splits}, but is {config.split!r}")
-    found: dict[tuple[str, int], list[dict[str, float]]] = defaultdict(list)
     tables: dict[tuple[str, int], VarianceTable] = {}
-    for batch in track(_batches(run, corpus, config), "analysing"):
-        with (
-            torch.no_grad(),
-            captured_statistics(run.model) as statistics,
-            captured_variance(run.model, batch, tables),
-        ):
-            run.model(
-                batch.src_tokens, batch.src_lengths, batch.prev_output_tokens, batch.tgt_lengths
-            )
-        for place, values in statistics.items():
-            found[place].append(values)
+    with captured_attention(run.model) as found:
+        for batch in track(_batches(run, corpus, config), "analysing"):
+            with captured_variance(run.model, batch, tables):
+                read(run.model, [batch])
     return [
-        LayerReport(*place, mean_by_name(values), tables[place].ratio)
-        for place, values in found.items()
+        LayerReport(
+            *place, attention_statistics(tallies), tables[place].overall, tables[place].ratio
+        )
+        for place, tallies in found.items()
     ]
 
 

@@ -10,7 +10,7 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from torch import nn
@@ -20,6 +20,7 @@ from reluformer.errors import UserError
 
 PACKAGE = "reluformer"
 TARGET = "_target_"
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
 
 
 def instantiate(
@@ -104,6 +105,7 @@ def check_parameters(cls: type, settings: Mapping[str, Any], kwargs: Mapping[str
         if key not in valid and not open_ended:
             known = f"{nearest(key, valid)} (its settings: {listed})"
             raise UserError(f"{cls.__name__} has no setting `{key}`{known}")
+    check_types(cls, settings)
     for parameter in named:
         given = parameter.name in settings or parameter.name in kwargs
         if not given and parameter.default is parameter.empty:
@@ -113,6 +115,28 @@ def check_parameters(cls: type, settings: Mapping[str, Any], kwargs: Mapping[str
     unused = [key for key in kwargs if key not in {p.name for p in named}]
     if unused and not open_ended:
         raise UserError(f"{cls.__name__} must accept the parameter `{unused[0]}`, but does not")
+
+
+def check_types(cls: type, settings: Mapping[str, Any]) -> None:
+    """Raise UserError for a value that is not of the plain type that the class declares for it.
+
+    Otherwise a word for "no", such as off, would be as good as yes.
+    """
+    try:
+        parameters = inspect.signature(cls, eval_str=True).parameters
+    except NameError:  # names that are known to type checkers only
+        return
+    for key, value in settings.items():
+        declared = parameters[key].annotation if key in parameters else None
+        kinds = get_args(declared) or (declared,)
+        wanted = [name for kind, name in KINDS.items() if kind in kinds]
+        if not wanted or (value is None and type(None) in kinds):
+            continue
+        if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+            continue
+        if type(value) not in kinds:
+            rule = f"must be {' or '.join(wanted)}, but is {value!r}"
+            raise UserError(f"`{key}` of {cls.__name__} {rule}")
 
 
 def load_plain(path: Path) -> dict[str, Any]:

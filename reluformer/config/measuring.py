@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from reluformer.analysis.capture import measure_attention
 from reluformer.analysis.ffn import measure_ffn
-from reluformer.analysis.statistics import mean_by_name
 from reluformer.config.run import Run, load_run
 from reluformer.config.test_set import TestSet
 from reluformer.data.batch import collate
@@ -46,7 +44,7 @@ def measure_quality(test: TestSet, hypothesis: Path, samples: int) -> dict[str, 
 def measure_model(folder: Path, checkpoint: str, device: str, allow: list[str]) -> dict[str, float]:
     """Attention and feed-forward statistics on the validation set, `<site>/<name>`.
 
-    Means over up to 200 sentences, spread evenly. Nothing where the corpus is no longer there.
+    Of up to 200 sentences, spread evenly. Nothing where the corpus is no longer there.
     """
     run = load_run(folder, checkpoint, device, tuple(allow))
     if not (Path(run.data.binary) / MANIFEST).exists():
@@ -62,12 +60,9 @@ def measure_split(run: Run, split: Split) -> dict[str, float]:
     source, target = split.source_lengths[ids], split.target_lengths[ids]
     widest = max(MAX_TOKENS, int(padded_widths(source, target).max()))
     device = next(run.model.parameters()).device
-    entries = []
-    for chosen in plan_batches(source, target, widest, 0, 0, shuffle=False):
-        batch = collate(split, ids[chosen]).to(device)
-        with torch.no_grad():
-            entries.append({**measure_attention(run.model, batch), **measure_ffn(run.model, batch)})
-    return mean_by_name(entries)
+    plan = plan_batches(source, target, widest, 0, 0, shuffle=False)
+    batches = [collate(split, ids[chosen]).to(device) for chosen in plan]
+    return measure_attention(run.model, batches) | measure_ffn(run.model, batches)
 
 
 def compare_texts(

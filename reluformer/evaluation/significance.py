@@ -18,8 +18,8 @@ Metrics = Mapping[str, BLEU | CHRF]
 class Comparison:
     """One system's score by one metric, beside a baseline's.
 
-    `p` is the probability of a difference this large if the two were equally good. By the
-    bootstrap there are also the `mean` over resamples and half the width of its 95% interval.
+    `p` is the probability of a difference this large if the two were equally good, and 1 where
+    there is none. By the bootstrap there are also the `mean` over resamples and half the width of its 95% interval.
     """
 
     system: str
@@ -85,12 +85,15 @@ def compare(
 def _comparison(
     system: str, metric: str, found: Result, base: Result, signature: str
 ) -> Comparison:
+    # sacreBLEU counts resamples with a larger difference than the real one: none, if that is 0
+    # in all of them.
+    p = 1.0 if found.score == base.score else float(cast(float, found.p_value))
     return Comparison(
         system=system,
         metric=metric,
         score=float(found.score),
         baseline_score=float(base.score),
-        p=float(found.p_value or 0.0),
+        p=p,
         mean=None if found.mean is None else float(found.mean),
         interval=None if found.ci is None else float(found.ci),
         signature=signature,

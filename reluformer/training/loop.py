@@ -132,7 +132,7 @@ class Training:
         if update % self.options.log_interval == 0:
             self._log(log, rate, weight)
         if update % self.options.statistics_interval == 0 and log is not None:
-            log.write("attention", update, measure_attention(self.model, batches[0]))
+            log.write("attention", update, measure_attention(self.model, batches[:1]))
 
     def _count(self, result: UpdateResult, seconds: float) -> None:
         self.progress.target_tokens += result.totals.target_tokens

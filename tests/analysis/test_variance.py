@@ -19,6 +19,7 @@ def test_counted_by_hand() -> None:
     assert table.ratio == {"1": pytest.approx(1.0), "4-7": pytest.approx(4.0)}
     table.add(update, stream, torch.tensor([[6, 6, 6]]), real)
     assert table.ratio["4-7"] == pytest.approx((8 + 2 + 8) / (2 + 2 + 2))
+    assert table.overall == pytest.approx((2 + 8 + 2 + 8) / (4 * 2))
 
 
 def test_every_layer_is_captured_without_changing_the_model() -> None:

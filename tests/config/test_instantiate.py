@@ -8,6 +8,7 @@ import pytest
 from torch import nn
 
 from reluformer.config.instantiate import instantiate, load_plain
+from reluformer.config.paths import config_dir
 from reluformer.errors import UserError
 
 SOFTMAX = "reluformer.attention.softmax.SoftmaxAttention"
@@ -93,6 +94,25 @@ def test_names_unknown_missing_and_reserved_settings() -> None:
         build({"_target_": RELU, "gamma": 1.0})
     with pytest.raises(UserError, match="`num_heads` of SoftmaxAttention is set by the model"):
         build({"_target_": SOFTMAX, "num_heads": 3})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("scale", "off", "true or false, but is 'off'"),
+        ("scale", 1, "true or false, but is 1"),
+        ("gamma", "blue", "a number, but is 'blue'"),
+        ("gamma", True, "a number, but is True"),
+        ("entropy_c", None, "a number, but is None"),
+        ("center", 3, "a word, but is 3"),
+    ],
+)
+def test_values_are_of_the_type_that_the_class_declares(key, value, wanted) -> None:
+    node = load_plain(config_dir() / "attention/relu.yaml")
+    kwargs = {"num_heads": 2, "head_dim": 4}
+    instantiate({**node, "gamma": 2}, **kwargs)
+    with pytest.raises(UserError, match=f"`{key}` of ReluAttention must be {wanted}"):
+        instantiate({**node, key: value}, **kwargs)
 
 
 def test_a_class_must_accept_what_the_program_passes() -> None:

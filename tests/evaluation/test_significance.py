@@ -74,6 +74,13 @@ def test_tells_a_real_gain_from_chance():
     assert all("bs:1000|seed:12345" in comparison.signature for comparison in found)
 
 
+@pytest.mark.parametrize("test", ["bootstrap", "randomisation"])
+def test_a_system_does_not_differ_from_its_copy(test):
+    copied = {"copy": BASELINE}
+    found = compare(copied, BASELINE, REFERENCES, detokenised_metrics(), test, 50)
+    assert [comparison.p for comparison in found] == [1.0, 1.0]
+
+
 def test_lines_must_match():
     with pytest.raises(UserError, match="59 hypotheses cannot be scored against 60 references"):
         compare({"short": BETTER[1:]}, BASELINE, REFERENCES, detokenised_metrics())

@@ -243,7 +243,9 @@ def test_low_precision_stays_near_float64(mechanism: Attention) -> None:
 
 def test_fused_mechanisms_keep_no_weights_for_backward(mechanism: Attention) -> None:
     """Nothing of T x S is saved where `fused` is promised, and something where it is denied."""
-    q, k, v = (torch.randn(1, H, 128, D).requires_grad_() for _ in range(3))
+    device = "cuda" if torch.cuda.is_available() else "cpu"  # where a fused path would run
+    mechanism = mechanism.float().to(device)
+    q, k, v = (torch.randn(1, H, 128, D, device=device).requires_grad_() for _ in range(3))
     sizes: list[int] = []
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -251,5 +253,5 @@ def test_fused_mechanisms_keep_no_weights_for_backward(mechanism: Attention) -> 
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        mechanism.float()(q, k, v, Visibility(128, 128, causal=True))
+        mechanism(q, k, v, Visibility(128, 128, causal=True, device=device))
     assert (max(sizes) < 128 * 128) == mechanism.traits.fused
