@@ -44,7 +44,7 @@ def run(folder: Path, command: str) -> str:
     environment = {
         **os.environ,
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(folder),
+        "PYTHONPATH": f"{folder}{os.pathsep}{CHECKOUT}",
         "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(
@@ -71,3 +71,14 @@ def test_its_commands_run_as_written(checkout: Path, blocks: dict[str, str]) -> 
     run(checkout, f"reluformer-preprocess {small}")
     run(checkout, f"{train} data.vocab_size=300 train.max_updates=2 train.valid_sentences=5")
     assert (checkout / "runs/embedded/l1-seed1/summary.json").is_file()
+
+
+def test_it_may_live_outside_the_package(tmp_path: Path, blocks: dict[str, str]) -> None:
+    """The class in a module of one's own, the yaml in one's own folder."""
+    (tmp_path / "my_module.py").write_text(blocks["python"], encoding="utf-8")
+    (tmp_path / "mine/attention").mkdir(parents=True)
+    yaml = blocks["yaml"].replace("reluformer.attention.l1", "my_module")
+    (tmp_path / "mine/attention/l1.yaml").write_text(yaml, encoding="utf-8")
+    bench = blocks["bash"].strip().split("\n")[1]
+    options = "--config-dir mine allow=[my_module]"
+    assert "l1" in run(tmp_path, f"{bench} {options}")

@@ -62,6 +62,7 @@ class BenchConfig:
     lengths: list[int]
     causal: bool
     positions: int
+    allow: list[str]
     model: ModelConfig = MISSING
 
     def __post_init__(self) -> None:
@@ -114,7 +115,9 @@ def bench_attention(config: BenchConfig) -> Iterator[Outcome]:
         else:
             node = group_node("attention", name)
             torch.manual_seed(config.seed)
-            mechanisms[name] = instantiate(node, num_heads=model.num_heads, head_dim=head_dim)
+            mechanisms[name] = instantiate(
+                node, allow=tuple(config.allow), num_heads=model.num_heads, head_dim=head_dim
+            )
     for length in config.lengths:
         yield time_attention(
             mechanisms,
@@ -167,7 +170,8 @@ def build_systems(config: BenchConfig) -> dict[str, Transformer | PyTorchTransfo
         else:
             sites: dict[str, Any] = dict.fromkeys(SITES, group_node("attention", name))
             model = replace(config.model, **sites)
-            systems[name] = build_model(model, config.vocab_size, config.vocab_size, True)
+            sizes = config.vocab_size, config.vocab_size
+            systems[name] = build_model(model, *sizes, True, tuple(config.allow))
     return systems
 
 
