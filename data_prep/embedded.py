@@ -61,9 +61,9 @@ def main(config: EmbeddedConfig) -> None:
 
     Writes data/embedded/text with single sentences, and data/embedded_documents/text with
     documents, a line `<d>` before each, in which a later sentence can only be translated rightly
-    by looking far back: <split>.probes.jsonl lists these places, and data_prep/count_probes.py
-    counts how many of them a translation got right. The same seed gives the same text everywhere,
-    and no sentence of valid or test occurs in train, whatever the seed.
+    by looking far back: <split>.probes.jsonl lists these places, and reluformer-score counts how
+    many of them a translation got right. The same seed gives the same text everywhere, and no
+    sentence of valid or test occurs in train, whatever the seed.
 
     Examples:
         python data_prep/embedded.py

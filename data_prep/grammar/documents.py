@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from reluformer.evaluation.probes import Probe, verdict
+
 from .chance import Chance
 from .drawing import Scope, UnsayableError
 from .items import institutions, people, pronouns
 from .items.item import Draw, Item
 from .items.terms import term
 from .lexicon import Lexicon, Pair
-from .probes import Probe, verdict
 from .sentences import Sentences
 from .splits import seed_for, split_of
 

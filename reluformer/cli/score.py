@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from reluformer.cli.app import command
-from reluformer.config.scoring import ScoreConfig, ScoreReport, score_files
+from reluformer.config.scoring import ScoreConfig, ScoreReport, SystemScores, score_files
 from reluformer.durable import check_output, write_whole
+from reluformer.evaluation.probes import ANSWERS, ProbeCount, sum_probes
 from reluformer.evaluation.significance import Comparison
 
 DETOKENISED = "detokenised (sacreBLEU)"
@@ -29,12 +30,17 @@ def main(config: ScoreConfig) -> None:
     has lost its case cannot be tokenised as before: for the exact second score of such a run,
     translate with detokenise=false and give both forms of the reference.
 
+    Where a line `<d>` begins each document, the scores above are of sentences (s-BLEU), and there
+    are those of documents too (d-BLEU, each document as one line), by length. `probes` counts the
+    words of embedded documents that only an earlier sentence allows to translate rightly.
+
     Examples:
         reluformer-score hypothesis=test.en reference=data/multi30k/text/test.en
         reluformer-score hypothesis=relu.en baseline=softmax.en reference=test.en
         reluformer-score hypothesis=[a.en,b.en] baseline=c.en reference=test.en test=randomisation
         reluformer-score hypothesis=out.txt reference=ref.txt lang=en output=scores.json
         reluformer-score hypothesis=h.tok.en reference=test.raw.en tokenised_reference=test.en
+        reluformer-score hypothesis=docs.en reference=T/test.en probes=T/test.probes.jsonl
     """
     output = None if config.output is None else Path(config.output)
     if output is not None:
@@ -71,6 +77,8 @@ def show(report: ScoreReport) -> None:
     for name, made in _treatments(report):
         out.print(Text(f"{name}: {made}"))
     out.print(f"reference tokens: {first.tokenised_lowercased.reference_tokens:,}")
+    for system in report.systems:
+        show_documents(out, system)
     if report.baseline is not None:
         out.print(Text(f"\nagainst {report.baseline}:"))
         out.print(comparison_table(report))
@@ -79,6 +87,52 @@ def show(report: ScoreReport) -> None:
             out.print(Text(signature))
     for caution in report.cautions:
         out.print(Text(f"caution: {caution}", style="yellow"))
+
+
+def show_documents(out: Console, system: SystemScores) -> None:
+    """Scores of documents by length, what needs context by distance, and repaired windows."""
+    found = system.documents
+    if found is not None:
+        out.print(Text(f"\n{system.system}: {found.documents:,} documents, of plain text"))
+        table = Table("words of the reference", "documents", "s-BLEU", "d-BLEU")
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for one in found.buckets:
+            scores = (f"{one.sentence_bleu:.2f}", f"{one.document_bleu:.2f}")
+            table.add_row(one.words, f"{one.documents:,}", *scores)
+        plain = f"{system.detokenised.bleu:.2f}"
+        table.add_row("all", f"{found.documents:,}", plain, f"{found.bleu:.2f}")
+        out.print(table)
+        out.print(Text(f"d-BLEU: {found.signature}"))
+        tokens = f"d-BLEU of Moses tokens, lower-cased: {found.tokenised_bleu:.2f}"
+        out.print(Text(f"{tokens} {found.tokenised_signature}"))
+    if system.probes:
+        out.print(probe_table(system.probes))
+    if system.windows is not None:
+        windows, repaired = system.windows["windows"], system.windows["repaired"]
+        share = repaired / windows if windows else 0.0
+        out.print(f"windows: {windows:,}, of which {repaired:,} ({share:.1%}) were repaired")
+
+
+def probe_table(counts: Sequence[ProbeCount]) -> Table:
+    """A row per kind and distance, then one per kind, then all."""
+    table = Table("kind", "sentences back", "probes", *ANSWERS, "right, %")
+    for column in table.columns[2:]:
+        column.justify = "right"
+
+    def add(count: ProbeCount, last: bool = False) -> None:
+        numbers = (count.total, count.right, count.wrong, count.neither)
+        cells = [f"{number:,}" for number in numbers]
+        share = f"{100 * count.right / count.total:.1f}"
+        table.add_row(count.kind, count.sentences, *cells, share, end_section=last)
+
+    for kind in dict.fromkeys(count.kind for count in counts):
+        of_kind = [count for count in counts if count.kind == kind]
+        for count in of_kind:
+            add(count)
+        add(sum_probes(of_kind, kind, "all"), last=True)
+    add(sum_probes(counts, "all", "all"))
+    return table
 
 
 def comparison_table(report: ScoreReport) -> Table:

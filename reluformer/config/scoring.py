@@ -1,5 +1,6 @@
 """Settings of `reluformer-score`, and the scores they ask for."""
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from reluformer.checks import check_choice, check_not_negative
 from reluformer.data.forms import Forms, both_forms
 from reluformer.data.text import check_equal_counts, read_lines
 from reluformer.errors import UserError
+from reluformer.evaluation.documents import DocumentScores, Layout, score_documents
+from reluformer.evaluation.probes import ProbeCount, count_probes, read_probes
 from reluformer.evaluation.scores import (
     Score,
     TokenisedScore,
@@ -33,6 +36,8 @@ class ScoreConfig:
     lowercase: bool
     test: str
     samples: int
+    probes: str | None
+    timing: str | None
     output: str | None
 
     def __post_init__(self) -> None:
@@ -44,11 +49,14 @@ class ScoreConfig:
                 f"`hypothesis` must be a file or a list of files, but is {self.hypothesis!r}"
             )
         self.hypothesis = list(names)
+        if self.timing is not None and (len(names) > 1 or self.baseline is not None):
+            raise UserError("`timing` is of one translation: give one `hypothesis`, no `baseline`")
 
     @property
     def inputs(self) -> list[str | None]:
         """Every file that is read."""
-        return [*self.hypothesis, self.reference, self.tokenised_reference, self.baseline]
+        others = (self.tokenised_reference, self.baseline, self.probes, self.timing)
+        return [*self.hypothesis, self.reference, *others]
 
     @property
     def language(self) -> str:
@@ -66,12 +74,19 @@ class ScoreConfig:
 
 @dataclass(frozen=True)
 class SystemScores:
-    """Both kinds of scores of one system, and how its text was made fit for them."""
+    """Both kinds of scores of one system, and how its text was made fit for them.
+
+    Of documents also their own scores, and where asked for the probes and what became of the
+    windows (see `WindowCounts`).
+    """
 
     system: str
     detokenised: Score
     tokenised_lowercased: TokenisedScore
     made: str
+    documents: DocumentScores | None = None
+    probes: list[ProbeCount] = field(default_factory=list)
+    windows: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,12 +106,15 @@ def score_files(config: ScoreConfig) -> ScoreReport:
     """Read, bring into both forms, score and compare."""
     lang = config.language
     reference_path = Path(config.reference)
-    reference = both_forms(list(read_lines(reference_path)), lang, config.reference_tokenised)
+    reference_lines = list(read_lines(reference_path))
+    layout = Layout.of(reference_lines)
+    reference = both_forms(layout.sentences(reference_lines), lang, config.reference_tokenised)
 
     def aligned(name: str) -> list[str]:
         lines = list(read_lines(Path(name)))
-        check_equal_counts(Path(name), len(lines), reference_path, len(reference.plain))
-        return lines
+        check_equal_counts(Path(name), len(lines), reference_path, len(reference_lines))
+        layout.check(lines, name, config.reference)
+        return layout.sentences(lines)
 
     if config.tokenised_reference is not None:
         made = f"{reference.made}; there, the tokens of {config.tokenised_reference} instead"
@@ -110,7 +128,7 @@ def score_files(config: ScoreConfig) -> ScoreReport:
     return ScoreReport(
         reference=config.reference,
         reference_made=reference.made,
-        systems=[_score(name, form, reference, config) for name, form in forms.items()],
+        systems=[_score(name, form, reference, layout, config) for name, form in forms.items()],
         baseline=config.baseline,
         detokenised_comparisons=plain,
         tokenised_lowercased_comparisons=tokens,
@@ -118,13 +136,41 @@ def score_files(config: ScoreConfig) -> ScoreReport:
     )
 
 
-def _score(name: str, text: Forms, reference: Forms, config: ScoreConfig) -> SystemScores:
+def _score(
+    name: str, text: Forms, reference: Forms, layout: Layout, config: ScoreConfig
+) -> SystemScores:
+    documents = None
+    if layout.starts:
+        documents = score_documents(text, reference, layout.starts, config.lowercase)
+    probes = []
+    if config.probes is not None:
+        asked = [
+            probe
+            for probe in read_probes(Path(config.probes))
+            if probe.direction.endswith(f"-{config.language}")
+        ]
+        probes = count_probes(layout.lines(text.plain), asked)
     return SystemScores(
+        documents=documents,
+        probes=probes,
+        windows=None if config.timing is None else read_windows(Path(config.timing)),
         system=name,
         detokenised=score_detokenised(text.plain, reference.plain, config.lowercase),
         tokenised_lowercased=score_tokenised_lowercased(text.tokens, reference.tokens),
         made=text.made,
     )
+
+
+def read_windows(path: Path) -> dict[str, int]:
+    """What `reluformer-translate timing=...` wrote of the windows."""
+    try:
+        return dict(json.loads(path.read_bytes())["windows"])
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{path} is not what reluformer-translate wrote with `timing`: it has no windows"
+        ) from None
 
 
 def _comparisons(

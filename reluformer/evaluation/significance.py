@@ -19,7 +19,8 @@ class Comparison:
     """One system's score by one metric, beside a baseline's.
 
     `p` is the probability of a difference this large if the two were equally good, and 1 where
-    there is none. By the bootstrap there are also the `mean` over resamples and half the width of its 95% interval.
+    there is none. By the bootstrap there are also the `mean` over resamples and half the width of
+    its 95% interval.
     """
 
     system: str

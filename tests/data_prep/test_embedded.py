@@ -7,13 +7,14 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
-import count_probes
 import embedded
 import pytest
-from grammar import probes
 from grammar.documents import documents
 from grammar.lexicon import load_lexicon
 from grammar.splits import split_of
+
+from reluformer.cli import score
+from reluformer.evaluation.probes import ProbeCount, bucket, count_probes, read_probes, sum_probes
 
 SENTENCES, DOCUMENTS = Path("data/embedded/text"), Path("data/embedded_documents/text")
 SMALL = ("sentences=300", "valid_sentences=40", "test_sentences=50")
@@ -55,7 +56,7 @@ def documents_of(folder, split):
 
 
 def probes_of(folder, split="test"):
-    return count_probes.read_probes(folder / DOCUMENTS / f"{split}.probes.jsonl")
+    return read_probes(folder / DOCUMENTS / f"{split}.probes.jsonl")
 
 
 def test_sizes_and_shape(corpus):
@@ -126,11 +127,11 @@ def test_the_split_is_blind_to_what_a_pronoun_stands_for():
 def test_the_reference_gets_every_probe_right(corpus, direction):
     target = DIRECTIONS[direction][1]
     asked = [probe for probe in probes_of(corpus) if probe.direction == direction]
-    counts = probes.count_probes(read(corpus / DOCUMENTS / f"test.{target}"), asked)
-    assert sum(counts.values(), Counter()) == {"right": len(asked)}
+    counts = count_probes(read(corpus / DOCUMENTS / f"test.{target}"), asked)
+    assert sum_probes(counts, "all", "all") == ProbeCount("all", "all", len(asked), 0, 0)
     assert len(asked) > 30
     kinds = {"pronoun", "term", "acronym", "name" if direction == "de-en" else "job"}
-    assert {kind for kind, _ in counts} == kinds
+    assert {count.kind for count in counts} == kinds
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -157,9 +158,9 @@ def test_a_system_that_always_takes_the_same_sense_is_right_half_of_the_time(cor
     ))  # fmt: skip
     blind = [lines[line] for line in read(corpus / DOCUMENTS / f"test.{source}")]
     asked = [probe for probe in probes_of(corpus) if probe.direction == direction]
-    total = sum(probes.count_probes(blind, asked).values(), Counter())
-    assert total["right"] <= len(asked) / 2
-    assert total["right"] + total["wrong"] > 0.9 * len(asked)
+    total = sum_probes(count_probes(blind, asked), "all", "all")
+    assert total.right <= len(asked) / 2
+    assert total.right + total.wrong > 0.9 * len(asked)
 
 
 def test_probes_come_in_pairs_with_opposite_answers(corpus):
@@ -182,8 +183,8 @@ def test_distances_are_those_of_the_text(corpus):
         plain = [word.strip(".,?!()") for word in words]
         start = plain.index(probe.antecedent)
         assert plain[start + probe.words].lower() == probe.source.lower()
-    spread = Counter(probes.bucket(probe.sentences) for probe in probes_of(corpus))
-    assert all(spread[bucket] >= 4 for bucket in ("1-2", "3-4", "5-8", "9-16", "17-32"))
+    spread = Counter(bucket(probe.sentences) for probe in probes_of(corpus))
+    assert all(spread[name] >= 4 for name in ("1-2", "3-4", "5-8", "9-16", "17-32"))
 
 
 def test_training_documents_leave_the_answers_balanced():
@@ -198,20 +199,6 @@ def test_training_documents_leave_the_answers_balanced():
     for found in senses.values():
         assert sum(found.values()) > 20
         assert 0.3 < found[True] / sum(found.values()) < 0.7
-
-
-def test_verdicts():
-    right, wrong = ("bench", "benches"), ("bank", "light bulb")
-    assert probes.verdict("The Bench was old.", right, wrong) == "right"
-    assert probes.verdict("The bank's clock", right, wrong) == "wrong"
-    assert probes.verdict("A light, bulb-like thing", ("light bulb",), ("pear",)) == "right"
-    assert probes.verdict("The benchmark was old.", right, wrong) == "neither"
-    assert probes.verdict("The bench of the bank", right, wrong) == "neither"
-
-
-def test_distances_have_buckets():
-    found = [probes.bucket(sentences) for sentences in (1, 2, 3, 8, 9, 33, 100)]
-    assert found == ["1-2", "1-2", "3-4", "5-8", "9-16", "33+", "33+"]
 
 
 # The commands
@@ -248,39 +235,25 @@ def test_impossible_sizes_are_refused(run, option, message):
     assert not Path("data").exists()
 
 
-def test_counting_from_the_command_line(corpus, run, capsys, tmp_path):
-    text = corpus / DOCUMENTS
-    code, _ = run(
-        count_probes.main,
-        f"hypothesis={text / 'test.en'}",
-        f"text={text}",
-        f"output={tmp_path / 'counts.json'}",
-    )
-    assert code == 0
-    counted = json.loads((tmp_path / "counts.json").read_text())
+def test_the_reference_has_full_scores(corpus, run, tmp_path):
+    """Of sentences, of documents and of what needs context; a document at a time, too."""
+    text, output = corpus / DOCUMENTS, tmp_path / "scores.json"
+    probes = f"probes={text / 'test.probes.jsonl'}"
+    same = (f"hypothesis={text / 'test.en'}", f"reference={text / 'test.en'}")
+    code, told = run(score.main, *same, probes, f"output={output}")
+    assert code == 0, told
+    (system,) = json.loads(output.read_text())["systems"]
+    assert system["documents"]["bleu"] == pytest.approx(100)
+    assert sum(bucket["documents"] for bucket in system["documents"]["buckets"]) == 70
     asked = [probe for probe in probes_of(corpus) if probe.direction == "de-en"]
-    assert sum(entry["right"] for entry in counted) == len(asked)
-    assert {entry["wrong"] for entry in counted} == {0}
+    assert sum(count["right"] for count in system["probes"]) == len(asked)
+    assert not any(count["wrong"] for count in system["probes"])
 
 
-def test_a_translation_of_another_file_is_refused(corpus, run):
+def test_a_translation_without_marks_is_refused(corpus, run, tmp_path):
     text = corpus / DOCUMENTS
-    code, told = run(
-        count_probes.main, f"hypothesis={text / 'valid.en'}", f"text={text}", "direction=de-en"
-    )
+    lines = ["x" if line == "<d>" else line for line in read(text / "test.en")]
+    (tmp_path / "out.en").write_text("\n".join(lines) + "\n")
+    code, told = run(score.main, f"hypothesis={tmp_path / 'out.en'}", f"reference={text}/test.en")
     assert code == 2
-    assert f"{len(read(text / 'test.de')):,}" in told
-    code, told = run(count_probes.main, f"hypothesis={text / 'test.en'}", f"text={text}/nowhere")
-    assert code == 2
-    assert "nowhere" in told
-
-
-def test_a_damaged_probe_file_names_the_line(corpus, run, tmp_path):
-    lines = read(corpus / DOCUMENTS / "test.probes.jsonl")
-    for broken in ("{", '{"direction": "de-en"}'):
-        (tmp_path / "test.de").write_text("a\n")
-        (tmp_path / "out").write_text("a\n")
-        (tmp_path / "test.probes.jsonl").write_text(f"{lines[0]}\n{broken}\n")
-        code, told = run(count_probes.main, "hypothesis=out", f"text={tmp_path}")
-        assert code == 2
-        assert "line 2" in told
+    assert "must both begin a document (`<d>`) or neither" in " ".join(told.split())

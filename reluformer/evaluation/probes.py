@@ -1,11 +1,17 @@
-"""Probes: words of a document that only an earlier sentence allows to translate rightly."""
+"""Probes: words of a document that only an earlier sentence allows to translate rightly.
 
+data_prep/embedded.py writes them beside its documents, one JSON object a line.
+"""
+
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
+from reluformer.data.text import read_lines
 from reluformer.errors import UserError
 
 DISTANCES = (2, 4, 8, 16, 32)  # upper ends of the buckets, in sentences
@@ -36,6 +42,19 @@ class Probe:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def read_probes(path: Path) -> list[Probe]:
+    """Those of a file; UserError names the line that is none."""
+    probes = []
+    for number, line in enumerate(read_lines(path), start=1):
+        where = f"{path}, line {number},"
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            raise UserError(f"{where} is not JSON: {line[:40]!r}") from None
+        probes.append(parse_probe(entry, where))
+    return probes
 
 
 def parse_probe(entry: object, where: str) -> Probe:
@@ -69,15 +88,31 @@ def bucket(sentences: int) -> str:
     return f"{low}+"
 
 
-Counts = dict[tuple[str, str], Counter[str]]
+@dataclass(frozen=True)
+class ProbeCount:
+    """How many probes of a kind, with the antecedent so many sentences back, came out how.
+
+    A probe is right if its line has the right word and not the competing one, wrong the other way
+    round, and neither otherwise.
+    """
+
+    kind: str
+    sentences: str
+    right: int
+    wrong: int
+    neither: int
+
+    @property
+    def total(self) -> int:
+        return self.right + self.wrong + self.neither
 
 
-def count_probes(hypotheses: Sequence[str], probes: Iterable[Probe]) -> Counts:
-    """(kind, distance) -> how many probes came out right, wrong and neither.
+def count_probes(hypotheses: Sequence[str], probes: Iterable[Probe]) -> list[ProbeCount]:
+    """By kind, and within a kind by distance.
 
     `hypotheses` are the lines of a translated document file, `<d>` lines included.
     """
-    counts: Counts = {}
+    counts: dict[tuple[str, str], Counter[str]] = {}
     for probe in sorted(probes, key=lambda probe: (probe.kind, probe.sentences)):
         if probe.line > len(hypotheses):
             raise UserError(
@@ -86,4 +121,13 @@ def count_probes(hypotheses: Sequence[str], probes: Iterable[Probe]) -> Counts:
         key = (probe.kind, bucket(probe.sentences))
         answer = verdict(hypotheses[probe.line - 1], probe.right, probe.wrong)
         counts.setdefault(key, Counter())[answer] += 1
-    return counts
+    return [
+        ProbeCount(kind, distance, *(found[name] for name in ANSWERS))
+        for (kind, distance), found in counts.items()
+    ]
+
+
+def sum_probes(counts: Sequence[ProbeCount], kind: str, sentences: str) -> ProbeCount:
+    """All of them together, under these names."""
+    sums = (sum(getattr(count, name) for count in counts) for name in ANSWERS)
+    return ProbeCount(kind, sentences, *sums)
