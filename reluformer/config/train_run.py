@@ -15,13 +15,14 @@ from reluformer.data.assembly import different_settings
 from reluformer.data.batch import collate
 from reluformer.data.batching import BatchStream, padded_widths
 from reluformer.data.corpus import Corpus, Split
+from reluformer.data.stages import Stages
 from reluformer.data.windows import WindowedSequences, WindowOptions, open_windows
 from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer, count_parameters
 from reluformer.training.calibration import calibrate_gamma
 from reluformer.training.loop import Training, memory_in_use
 from reluformer.training.loss import Criterion
-from reluformer.training.memory import keep_freed_memory
+from reluformer.training.memory import attention_cost, keep_freed_memory
 from reluformer.training.metrics import read_metrics
 from reluformer.training.parallel import Processes, join_processes
 from reluformer.training.validation import Validation
@@ -114,13 +115,8 @@ def _training(
     model: Transformer,
     processes: Processes,
 ) -> Training:
-    stream = BatchStream(
-        splits["train"],
-        config.train.max_tokens,
-        config.seed,
-        processes.rank,
-        processes.world_size,
-    )
+    model.recompute = config.train.recompute
+    stream = _stream(config, corpus, splits["train"], model, processes)
     validation = None
     if "valid" in splits:
         validation = Validation(
@@ -143,6 +139,29 @@ def _training(
         config.loss,
         config.seed,
     )
+
+
+def _stream(
+    config: TrainConfig, corpus: Corpus, train: Split, model: Transformer, processes: Processes
+) -> BatchStream | Stages:
+    """What is trained on: windows, perhaps after single sentences, or single sentences."""
+    options, cost = config.train, 0.0
+    if options.memory_aware:
+        with_penalty = config.loss.regulariser_weight > 0
+        cost = attention_cost(model, processes.device, options.precision, with_penalty)
+
+    def stream_of(split: Split) -> BatchStream:
+        place = processes.rank, processes.world_size
+        cost_per_row = round(cost, 6)
+        return BatchStream(
+            split, options.max_tokens, config.seed, *place, attention_cost=cost_per_row
+        )
+
+    if not config.windows.sentence_updates:
+        return stream_of(train)
+    micro_batches = options.update_freq * processes.world_size
+    batches = config.windows.sentence_updates * micro_batches
+    return Stages(stream_of(corpus.split("train")), batches, stream_of(train))
 
 
 def _calibrate(model: Transformer, config: TrainConfig, split: Split, processes: Processes) -> None:

@@ -26,13 +26,16 @@ def plan_batches(
     seed: int = 0,
     epoch: int = 0,
     shuffle: bool = True,
+    attention_cost: float = 0.0,
 ) -> list[Ids]:
     """Batches of sentence ids that together hold every sentence once.
 
     A batch of R rows has R * width <= max_tokens, where width is the longest source or target
-    in it, counting the EOS. Rows of a batch are of similar length; with `shuffle`, sentences of
-    equal length meet in other batches each epoch and the batches come in random order, without
-    it they are the same each time, from short to long. The given lengths exclude the EOS.
+    in it, counting the EOS. With `attention_cost` c it has R * (width + c width^2) <= max_tokens,
+    unless it is one row, so that long sentences need no more memory. Rows of a batch are of
+    similar length; with `shuffle`, sentences of equal length meet in other batches each epoch and
+    the batches come in random order, without it they are the same each time, from short to long.
+    The given lengths exclude the EOS.
     Raises ValueError for a sentence that is wider than `max_tokens`; see `sentences_within`.
     """
     random = np.random.Generator(np.random.PCG64([seed, epoch]))
@@ -41,7 +44,7 @@ def plan_batches(
     widths = padded_widths(source_lengths, target_lengths)
     key = _padding_order(source_lengths, target_lengths, widths)
     order = order[np.argsort(key[order], kind="stable")]
-    cuts = _cut(widths[order], max_tokens)
+    cuts = _cut(widths[order], max_tokens, attention_cost)
     batches = [order[begin:end] for begin, end in pairwise(cuts)]
     return [batches[i] for i in random.permutation(len(batches))] if shuffle else batches
 
@@ -73,9 +76,11 @@ class BatchStream:
         rank: int = 0,
         world_size: int = 1,
         skip_too_long: bool = False,
+        attention_cost: float = 0.0,
     ) -> None:
         self.split = split
         self.max_tokens = max_tokens
+        self.attention_cost = attention_cost
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
@@ -125,19 +130,20 @@ class BatchStream:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a saved position; UserError if it is one in another sequence of batches."""
         for key, value in self._identity().items():
-            if state[key] != value:
+            if state.get(key, 0) != value:
                 raise UserError(
                     f"cannot continue the {self.split.name} data where it was left: "
-                    f"`{key}` was {state[key]} and is {value}"
+                    f"`{key}` was {state.get(key, 0)} and is {value}"
                 )
         self.epoch, self.offset = state["epoch"], state["offset"]
         self._plan = self._plan_epoch()
 
-    def _identity(self) -> dict[str, int]:
+    def _identity(self) -> dict[str, float]:
         """What the sequence of batches depends on."""
         return {
             "seed": self.seed,
             "max_tokens": self.max_tokens,
+            "attention_cost": self.attention_cost,
             "num_sentences": len(self._kept),
             "num_source_tokens": int(self._source_lengths.sum(dtype=np.int64)),
             "num_target_tokens": int(self._target_lengths.sum(dtype=np.int64)),
@@ -154,7 +160,12 @@ class BatchStream:
 
     def _plan_epoch(self) -> list[Ids]:
         return plan_batches(
-            self._source_lengths, self._target_lengths, self.max_tokens, self.seed, self.epoch
+            self._source_lengths,
+            self._target_lengths,
+            self.max_tokens,
+            self.seed,
+            self.epoch,
+            attention_cost=self.attention_cost,
         )
 
 
@@ -169,13 +180,14 @@ def _padding_order(source: Lengths, target: Lengths, widths: Lengths) -> npt.NDA
     return (widths.astype(np.int64) << 32) + turn
 
 
-def _cut(widths: Lengths, max_tokens: int) -> list[int]:
+def _cut(widths: Lengths, max_tokens: int, attention_cost: float) -> list[int]:
     """Borders of the longest batches within the budget, for rows in ascending order of width."""
+    costs = np.minimum(widths * (1.0 + attention_cost * widths), max_tokens)
     if len(widths) and widths[-1] > max_tokens:
         raise ValueError(f"a sentence of width {widths[-1]} exceeds `max_tokens` ({max_tokens})")
     cuts = [0]
     while (begin := cuts[-1]) < len(widths):
-        most = widths[begin : begin + max_tokens // int(widths[begin])].astype(np.int64)
+        most = costs[begin : begin + int(max_tokens / costs[begin])]
         sizes = most * np.arange(1, len(most) + 1)  # non-decreasing, as the widths are
         cuts.append(begin + int(np.searchsorted(sizes, max_tokens, side="right")))
     return cuts

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from reluformer.checks import check_positive
+from reluformer.checks import check_not_negative, check_positive
 from reluformer.data.binary import Ids
 from reluformer.data.corpus import Corpus, Sequences, Split
 from reluformer.errors import UserError
@@ -21,16 +21,22 @@ from reluformer.errors import UserError
 
 @dataclass
 class WindowOptions:
-    """How sentences are put together; `length` null: each one for itself."""
+    """How sentences are put together; `length` null: each one for itself.
+
+    The first `sentence_updates` of training are on single sentences all the same.
+    """
 
     length: int | None = None
     join: bool = False
+    sentence_updates: int = 0
 
     def __post_init__(self) -> None:
         if self.length is not None:
             check_positive("windows.length", self.length)
-        elif self.join:
-            raise UserError("`windows.join` is for windows: give `windows.length` too")
+        elif self.join or self.sentence_updates:
+            name = "join" if self.join else "sentence_updates"
+            raise UserError(f"`windows.{name}` is for windows: give `windows.length` too")
+        check_not_negative("windows.sentence_updates", self.sentence_updates)
 
 
 @dataclass(frozen=True)

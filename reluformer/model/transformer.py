@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from reluformer.attention.base import Penalty
 from reluformer.attention.cache import KeyValueCache, LayerCache
@@ -92,6 +94,7 @@ class Transformer(nn.Module):
         self.encoder_norm = nn.LayerNorm(d_model) if pre_norm else nn.Identity()
         self.decoder_norm = nn.LayerNorm(d_model) if pre_norm else nn.Identity()
         self.output_projection = output_projection
+        self.recompute = False  # in training, layers keep their input only and run again backward
 
     @property
     def max_positions(self) -> int:
@@ -138,7 +141,9 @@ class Transformer(nn.Module):
         penalties[ENCODER_SELF] = encoder_penalties
         x = self.target_embedding(prev_output_tokens)
         for layer in self.decoder_layers:
-            x, self_penalty, cross_penalty = layer(x, encoded.states, causal, cross, with_penalty)
+            x, self_penalty, cross_penalty = self._run(
+                layer, x, encoded.states, causal, cross, with_penalty
+            )
             if self_penalty is not None:
                 penalties[DECODER_SELF].append(self_penalty)
             if cross_penalty is not None:
@@ -160,10 +165,19 @@ class Transformer(nn.Module):
         penalties = []
         x = self.source_embedding(src_tokens)
         for layer in self.encoder_layers:
-            x, penalty = layer(x, visibility, with_penalty)
+            x, penalty = self._run(layer, x, visibility, with_penalty)
             if penalty is not None:
                 penalties.append(penalty)
         return EncoderOutput(self.encoder_norm(x), src_lengths), penalties
+
+    def _run(self, layer: nn.Module, *inputs: Any) -> Any:
+        """A layer's outputs; with `recompute`, without what it needs for its backward pass.
+
+        Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost".
+        """
+        if self.recompute and self.training and torch.is_grad_enabled():
+            return checkpoint(layer, *inputs, use_reentrant=False)
+        return layer(*inputs)
 
     def start(self, encoded: EncoderOutput, beam_size: int) -> DecoderCache:
         """An empty cache for `beam_size` rows of each sentence, the source projected once."""

@@ -11,6 +11,7 @@ import torch
 from reluformer.analysis.capture import measure_attention
 from reluformer.console import console, progress_bar
 from reluformer.data.batching import BatchStream
+from reluformer.data.stages import Stages
 from reluformer.errors import UserError
 from reluformer.training.checkpoint import (
     Progress,
@@ -39,7 +40,7 @@ class Training:
         self,
         run: Path,
         criterion: Criterion,
-        stream: BatchStream,
+        stream: BatchStream | Stages,
         validation: Validation | None,
         processes: Processes,
         fit: FitOptions,

@@ -1,7 +1,15 @@
-"""How the process holds on to memory."""
+"""What training keeps in memory, and how the process holds on to it."""
 
 import ctypes
 import sys
+
+import torch
+from torch import Tensor
+
+from reluformer.model.transformer import Transformer
+from reluformer.training.update import autocast
+
+WIDTHS = (32, 128)  # positions of the two sentences that memory is measured on
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
@@ -20,3 +28,52 @@ def keep_freed_memory() -> None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(M_TOP_PAD, 64 * 2**20)
+
+
+def attention_cost(
+    model: Transformer, device: torch.device, precision: str, with_penalty: bool
+) -> float:
+    """c, where training on a sentence of w positions needs memory in proportion to w + c w^2.
+
+    Counted in bytes that are kept for the backward pass of the layers, on two sentences; with
+    recomputation, their inputs and all of one layer.
+    """
+    recompute, layers = model.recompute, len(model.encoder_stack) + len(model.decoder_stack)
+
+    def peak(width: int) -> float:
+        kept = float(bytes_kept(model, width, device, precision, with_penalty))
+        if recompute:
+            model.recompute = False
+            kept += bytes_kept(model, width, device, precision, with_penalty) / layers
+            model.recompute = True
+        return kept
+
+    w, v = WIDTHS
+    first, second = peak(w), peak(v)
+    square = (second / v - first / w) / (v - w)
+    return max(0.0, square / (first / w - square * w))
+
+
+def bytes_kept(
+    model: Transformer, width: int, device: torch.device, precision: str, with_penalty: bool
+) -> int:
+    """Bytes that the backward pass of one sentence of this many positions waits for."""
+    own = {parameter.data_ptr() for parameter in model.parameters()}
+    found: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            found[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    tokens = torch.full((1, width), 4, device=device)
+    lengths = torch.tensor([width], device=device)
+    was_training = model.training
+    model.train()
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with hooks, autocast(device, precision):
+        output = model(tokens, lengths, tokens, lengths, with_penalty)
+    model.train(was_training)
+    del output  # until here everything was alive, so that no address was used twice
+    return sum(found.values())

@@ -51,12 +51,15 @@ class FitOptions:
     """How long to train, on how much at a time, and when to look, validate and save.
 
     Intervals are in updates; an update is `update_freq` micro-batches on each process, and a
-    micro-batch holds at most `max_tokens` positions (padding included) on its longer side.
+    micro-batch holds at most `max_tokens` positions (padding included) on its longer side; where
+    `memory_aware`, as many as need no more memory than so many positions of short sentences.
     """
 
     max_updates: int
     max_tokens: int
     update_freq: int
+    memory_aware: bool
+    recompute: bool
     precision: str
     log_interval: int
     statistics_interval: int

@@ -31,6 +31,17 @@ def test_every_sentence_once_and_no_batch_above_the_budget(lengths, max_tokens, 
         assert len(ids) * (max(source[ids].max(), target[ids].max()) + 1) <= max_tokens
 
 
+@given(LENGTHS, st.floats(0, 0.1))
+def test_long_sentences_cost_more_where_attention_counts(lengths, cost):
+    source = np.array([pair[0] for pair in lengths], dtype=np.int32)
+    target = np.array([pair[1] for pair in lengths], dtype=np.int32)
+    batches = plan_batches(source, target, 100, seed=1, attention_cost=cost)
+    assert sorted(i for ids in batches for i in ids) == list(range(len(lengths)))
+    for ids in batches:
+        width = max(source[ids].max(), target[ids].max()) + 1
+        assert len(ids) == 1 or len(ids) * (width + cost * width**2) <= 100 + 1e-6
+
+
 def test_little_is_padding() -> None:
     source, target = corpus_lengths(20_000, seed=0)
     batches = plan_batches(source, target, 4096, seed=1)

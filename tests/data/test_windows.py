@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from reluformer.data.batching import BatchStream
 from reluformer.data.corpus import Corpus
 from reluformer.data.encoding import Limits
 from reluformer.data.preprocess import prepare_corpus
+from reluformer.data.stages import Stages
 from reluformer.data.vocabulary import EOS
 from reluformer.data.windows import Window, WindowOptions, cut_windows, open_windows
 from reluformer.errors import UserError
@@ -125,3 +127,31 @@ def test_what_cannot_be_windowed(corpus: Corpus) -> None:
         open_windows(corpus, "valid", WindowOptions(length=1))
     with pytest.raises(UserError, match=r"give `windows.length` too"):
         WindowOptions(join=True)
+    with pytest.raises(UserError, match=r"`windows.sentence_updates` is for windows"):
+        WindowOptions(sentence_updates=3)
+
+
+def test_stages_go_from_sentences_to_windows_and_can_be_resumed(corpus: Corpus) -> None:
+    def stages(rank: int = 0, world_size: int = 1) -> Stages:
+        split = open_windows(corpus, "train", WindowOptions(50))
+        plain, windows = (
+            BatchStream(one, 200, 1, rank, world_size) for one in (corpus.split("train"), split)
+        )
+        return Stages(plain, 4, windows)
+
+    whole = [next(batches) for batches in [stages()] for _ in range(9)]
+    separator = corpus.target_vocabulary.separator
+    has_windows = [bool((batch.src_tokens == separator).any()) for batch in whole]
+    assert has_windows == [False] * 4 + [True] * 5
+    for stop in (2, 4, 6):
+        first = stages()
+        for _ in range(stop):
+            next(first)
+        resumed = stages()
+        resumed.load_state_dict(first.state_dict())
+        for expected in whole[stop:]:
+            assert torch.equal(next(resumed).src_tokens, expected.src_tokens)
+    pairs = [stages(rank, 2) for rank in (0, 1)]
+    for i in range(4):
+        for rank in (0, 1):
+            assert torch.equal(next(pairs[rank]).src_tokens, whole[2 * i + rank].src_tokens)

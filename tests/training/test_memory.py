@@ -1,0 +1,54 @@
+"""What training keeps in memory, counted in bytes that wait for the backward pass."""
+
+import pytest
+import torch
+from small_models import VOCAB, model_config
+
+from reluformer.config.build import build_model
+from reluformer.model.transformer import Transformer
+from reluformer.training.memory import attention_cost, bytes_kept
+
+CPU = torch.device("cpu")
+
+
+def model_of(attention: str) -> Transformer:
+    return build_model(model_config(attention, max_positions=200), VOCAB, VOCAB, True)
+
+
+def test_the_cost_of_attention_predicts_other_lengths() -> None:
+    model = model_of("relu")
+    cost = attention_cost(model, CPU, "fp32", with_penalty=True)
+    assert cost > 0.001
+    found = [bytes_kept(model, width, CPU, "fp32", True) for width in (64, 192)]
+    expected = [width + cost * width**2 for width in (64, 192)]
+    assert found[1] / found[0] == pytest.approx(expected[1] / expected[0], rel=0.02)
+    assert model.training
+
+
+def test_fused_softmax_costs_nothing_more_for_long_sentences() -> None:
+    assert attention_cost(model_of("softmax"), CPU, "fp32", with_penalty=True) < 1e-4
+
+
+@pytest.mark.parametrize("attention", ["relu_centered", "softmax", "rela_g"])
+def test_recomputing_keeps_less_and_changes_no_gradient(attention: str) -> None:
+    """Dropout included."""
+    model = model_of(attention)
+    tokens = torch.randint(4, VOCAB, (3, 30))
+    lengths = torch.tensor([30, 12, 1])
+    gradients = []
+    for model.recompute in (False, True):
+        torch.manual_seed(7)
+        output = model(tokens, lengths, tokens, lengths, with_penalty=True)
+        penalties = [p.entropy for site in output.penalties.values() for p in site if p.entropy]
+        (model.logits(output.states).square().sum() + sum(penalties)).backward()
+        gradients.append({name: p.grad.clone() for name, p in model.named_parameters()})
+        model.zero_grad()
+    for name, gradient in gradients[0].items():
+        assert torch.equal(gradient, gradients[1][name]), name
+    whole, less = (bytes_kept_with(model, recompute) for recompute in (False, True))
+    assert less < whole / 4
+
+
+def bytes_kept_with(model: Transformer, recompute: bool) -> int:
+    model.recompute = recompute
+    return bytes_kept(model, 64, CPU, "fp32", True)
