@@ -202,6 +202,13 @@ def compose(
         raise UserError(explain(error, name, function, arguments)) from error
 
 
+def config_dir_option() -> list[str]:
+    """--config-dir as it was given to this command, for the commands that it starts."""
+    sources = HydraConfig.get().runtime.config_sources
+    added = [source.path for source in sources if source.provider == "command-line"]
+    return ["--config-dir", added[0]] if added else []
+
+
 def refuse_unknown(config: DictConfig, schema: Any, prefix: str = "") -> None:
     """Raise UserError at a key that `+key=value` added to a closed part: nothing would read it."""
     kinds = get_type_hints(schema)

@@ -8,10 +8,20 @@ from rich.console import Console
 from rich.table import Table
 
 from reluformer.analysis.pictures import draw_search, has_matplotlib
-from reluformer.cli.app import command
-from reluformer.config.search import SearchConfig, all_trials, overrides_of, search
+from reluformer.cli import train
+from reluformer.cli.app import command, compose, config_dir_option
+from reluformer.config.search import (
+    SearchConfig,
+    all_trials,
+    check_training,
+    first_settings,
+    overrides_of,
+    search,
+)
+from reluformer.config.training import TrainConfig
 from reluformer.console import console
 from reluformer.durable import write_whole
+from reluformer.errors import UserError
 
 SHOWN = 10  # trials in the terminal's table
 
@@ -23,19 +33,24 @@ def main(config: SearchConfig) -> None:
     A file of conf/sweep that ends in _search says what is searched; sweep=gamma_search covers gamma
     and its mode, lambda and c of ReLU attention. Writes trials.md and, with matplotlib, trials.png
     into the output folder. Stopped or killed, the same command continues, and trials=N raises the
-    number later. For a plain grid, use Hydra's multirun instead: reluformer-train -m
-    sweep=gamma_grid.
+    number later. What fails is listed and the others go on, unless the first three fail. For a
+    plain grid, use Hydra's multirun instead: reluformer-train -m sweep=gamma_grid.
 
     Examples:
         reluformer-search sweep=gamma_search trials=30
         reluformer-search sweep=gamma_search changes="train.max_updates=200" output=searches/short
         reluformer-search sweep=gamma_search metric=bleu changes="train.valid_sentences=200"
     """
-    for trial in search(config):
-        value = "failed" if trial.value is None else f"{config.metric} {trial.value:.4g}"
-        console.print(f"trial {trial.number}: {value}  {describe(trial.settings)}")
+    options = config_dir_option()
+    check(config, options)
+    for trial in search(config, options):
+        failed = f"failed: {trial.failure}"
+        outcome = failed if trial.value is None else f"{config.metric} {trial.value:.4g}"
+        console.print(f"trial {trial.number}: {outcome}  {describe(trial.settings)}", markup=False)
     trials = all_trials(config)
     folder = Path(config.output)
+    if trials[0].value is None:
+        raise UserError(f"no trial has succeeded: their logs are in {folder}/runs")
     rows = [["trial", config.metric, *config.space]]
     for trial in trials:
         cells = [show(trial.settings.get(name)) for name in config.space]
@@ -51,8 +66,20 @@ def main(config: SearchConfig) -> None:
             folder / "trials.png",
         )
     Console(highlight=False).print(console_table(rows[: SHOWN + 1]))
-    best = overrides_of(config, trials[0].settings)
-    console.print(f"written to {folder}; the best: reluformer-train {shlex.join(best)}")
+    best = shlex.join([*overrides_of(config, trials[0].settings), *options])
+    console.print(f"written to {folder}; the best: reluformer-train {best}", markup=False)
+
+
+def check(config: SearchConfig, options: list[str]) -> None:
+    """Raise UserError, before anything is written, for settings that trials would all fail by."""
+    settings = first_settings(config.space)
+    folder = options[-1] if options else None
+    try:
+        overrides = overrides_of(config, settings)
+        training = compose("train", train.main, TrainConfig, overrides, folder)
+    except UserError as error:
+        raise UserError(f"a training with {describe(settings)}: {error}") from None
+    check_training(config, training)
 
 
 def show(value: object) -> str:

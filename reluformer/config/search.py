@@ -3,14 +3,20 @@
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from reluformer.checks import check_choice, check_not_negative, check_positive
-from reluformer.config.compare import at_sites, split
-from reluformer.console import console
+from reluformer.comparison.jobs import INTERRUPTED, ended, last_line
+from reluformer.config.compare import as_typed, at_sites, split
+from reluformer.config.run_folder import RunLock
+from reluformer.config.train_run import check_corpus
+from reluformer.config.training import TrainConfig
+from reluformer.data.corpus import Corpus
 from reluformer.errors import UserError
 from reluformer.training.metrics import read_metrics
 
@@ -19,7 +25,7 @@ DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {
     "loss": "minimize",
     "bleu": "maximize",
 }
-INTERRUPTED = 130
+HOPELESS = 3  # failures, and no success, at the start of a call that end it
 
 
 @dataclass
@@ -36,6 +42,7 @@ class SearchConfig:
     seed: int  # of the proposals and of every training
     threads: int | None
     device: str
+    allow: list[str]
 
     def __post_init__(self) -> None:
         check_choice("metric", self.metric, tuple(DIRECTIONS))
@@ -50,11 +57,12 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial: its number, its settings, and the metric (None where it failed)."""
+    """A finished trial: its number, its settings, and the metric or why it failed."""
 
     number: int
     settings: dict[str, Any]
     value: float | None
+    failure: str = ""
 
 
 def check_dimension(name: str, values: Any) -> None:
@@ -67,39 +75,72 @@ def check_dimension(name: str, values: Any) -> None:
             f"but is {values!r}"
         )
     low, high = values["low"], values["high"]
-    if not low < high or (values.get("log") and low <= 0):
-        raise UserError(f"`space.{name}` must have 0 < low < high for log, low < high otherwise")
+    numbers = isinstance(low, int | float) and isinstance(high, int | float)
+    if not numbers or not low < high or (values.get("log") and low <= 0):
+        raise UserError(
+            f"`space.{name}` must have numbers with 0 < low < high for log, low < high otherwise, "
+            f"but is {values!r}"
+        )
 
 
-def search(config: SearchConfig) -> Iterator[Trial]:
+def first_settings(space: dict[str, Any]) -> dict[str, Any]:
+    """The first choice or the lowest value of each dimension."""
+    return {
+        name: values[0] if isinstance(values, list) else values["low"]
+        for name, values in space.items()
+    }
+
+
+def check_training(config: SearchConfig, training: TrainConfig) -> None:
+    """Raise UserError unless trainings of this kind report the metric."""
+    corpus = Corpus.open(training.data.binary)
+    check_corpus(corpus, training)
+    if "valid" not in corpus.manifest.splits:
+        raise UserError(
+            f"`metric` {config.metric} is one of the validation split, which {corpus.folder} does "
+            "not have: preprocess it with valid files"
+        )
+    if config.metric == "bleu" and not training.train.valid_sentences:
+        raise UserError(
+            "`metric` is bleu, but `train.valid_sentences` is 0, so nothing is translated: add "
+            'changes="train.valid_sentences=200", or choose metric=nll'
+        )
+
+
+def search(config: SearchConfig, options: Sequence[str] = ()) -> Iterator[Trial]:
     """Run the trials that are still to do, one after another; each as it ends.
 
     The study lies in <output>/study.db and each training in <output>/runs/trial<number>. A trial
-    that was stopped is continued before new ones are proposed. Raises KeyboardInterrupt where a
-    training was stopped, UserError where the first trial of all fails: then all of them would.
+    that was stopped is continued before new ones are proposed. `options` go to every training.
+    Raises KeyboardInterrupt where a training was stopped, UserError where another process is at
+    work in the folder or the first trials of this call all fail: then the rest would too.
     """
     if importlib.util.find_spec("optuna") is None:
         raise UserError("searching needs Optuna: pip install 'reluformer[sweep]'")
+    lock = RunLock(Path(config.output))
+    lock.acquire()
+    try:
+        yield from run_trials(config, options)
+    finally:
+        lock.release()
+
+
+def run_trials(config: SearchConfig, options: Sequence[str]) -> Iterator[Trial]:
+    from optuna.trial import TrialState
+
     study = open_study(config)
-    while True:
-        begun = [trial for trial in study.trials if trial.state.name == "RUNNING"]
-        ended = [trial for trial in study.trials if trial.state.is_finished()]
-        if begun:
-            number, settings = begun[0].number, begun[0].params
-        elif len(ended) < config.trials:
-            asked = study.ask()
-            number, settings = asked.number, propose(asked, config.space)
-        else:
-            return
-        value = run_trial(config, number, settings)
-        if value is None and not ended:
-            log = trial_folder(config, number) / "log.txt"
-            raise UserError(f"the first trial failed: {last_line(log)} (all of it in {log})")
-        if value is None:
-            study.tell(number, state=failed())
-        else:
-            study.tell(number, value)
-        yield Trial(number, settings, value)
+    tried: list[Trial] = []
+    while asked := next_trial(study, config):
+        trial = run_trial(config, options, asked.number, propose(asked, config.space))
+        state = TrialState.FAIL if trial.value is None else TrialState.COMPLETE
+        study.tell(trial.number, trial.value, state)
+        tried.append(trial)
+        yield trial
+        if len(tried) == HOPELESS and all(one.value is None for one in tried):
+            raise UserError(
+                f"the first {HOPELESS} trials all failed, the last one by: {trial.failure} "
+                f"(all of it in {trial_folder(config, trial.number) / 'log.txt'})"
+            )
 
 
 def open_study(config: SearchConfig) -> Any:
@@ -111,76 +152,102 @@ def open_study(config: SearchConfig) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
         storage=f"sqlite:///{folder / 'study.db'}",
-        study_name=config.name,
-        sampler=optuna.samplers.TPESampler(seed=config.seed),
+        study_name="search",  # whatever `name` is: a folder has room for the runs of one
         direction=DIRECTIONS[config.metric],
         load_if_exists=True,
     )
-    made_for = {"train": config.train, "changes": config.changes, "space": config.space}
+    names = ("train", "changes", "space", "metric", "seed")
+    made_for = {name: getattr(config, name) for name in names}  # what its values depend on
     before = study.user_attrs.get("made_for", made_for)
-    if before != made_for:
+    different = [f"`{name}`" for name in names if before.get(name) != made_for[name]]
+    if different:
         raise UserError(
-            f"`output` {folder} holds a search with other `train`, `changes` or `space`: name "
+            f"`output` {folder} holds a search with another {' and '.join(different)}: name "
             "another folder, or remove that one"
         )
     study.set_user_attr("made_for", made_for)
     return study
 
 
+def next_trial(study: Any, config: SearchConfig) -> Any:
+    """The trial that was begun and has not ended, else a new one; None when all are done.
+
+    Each trial's random numbers are those of its own number, so that a search proposes the same
+    whether it was interrupted or not.
+    """
+    import optuna
+
+    trials = study.trials
+    seed = np.random.SeedSequence([config.seed, len(trials)]).generate_state(1)[0]
+    study.sampler = optuna.samplers.TPESampler(seed=int(seed))
+    begun = [trial for trial in trials if not trial.state.is_finished()]
+    if begun:
+        return optuna.trial.Trial(study, begun[0]._trial_id)
+    return study.ask() if len(trials) < config.trials else None
+
+
 def propose(trial: Any, space: dict[str, Any]) -> dict[str, Any]:
-    """A value for each dimension."""
+    """A value for each dimension; a whole number where both ends of a range are."""
     settings: dict[str, Any] = {}
     for name, values in space.items():
         if isinstance(values, list):
             settings[name] = trial.suggest_categorical(name, values)
         else:
             low, high, log = values["low"], values["high"], bool(values.get("log"))
-            settings[name] = trial.suggest_float(name, low, high, log=log)
+            whole = isinstance(low, int) and isinstance(high, int)
+            suggest = trial.suggest_int if whole else trial.suggest_float
+            settings[name] = suggest(name, low, high, log=log)
     return settings
 
 
 def overrides_of(config: SearchConfig, settings: dict[str, Any]) -> list[str]:
     """What one would type after reluformer-train."""
     shared = [*split(config.train, "train"), *split(config.changes, "changes")]
-    own = [one for name, value in settings.items() for one in at_sites(f"{name}={value}")]
-    return [*shared, *own]
+    shared += [f"allow=[{','.join(config.allow)}]"] if config.allow else []
+    typed = [f"{name}={as_typed(value)}" for name, value in settings.items()]
+    return [*shared, *(one for override in typed for one in at_sites(override))]
 
 
-def run_trial(config: SearchConfig, number: int, settings: dict[str, Any]) -> float | None:
-    """Train, or continue to; the best value of the metric, or None where training failed."""
+def run_trial(
+    config: SearchConfig, options: Sequence[str], number: int, settings: dict[str, Any]
+) -> Trial:
+    """Train, or continue to; the best value of the metric counts."""
     folder = trial_folder(config, number)
-    folder.mkdir(parents=True, exist_ok=True)
+    refuse_live(folder)
     arguments = [*overrides_of(config, settings), f"seed={config.seed}", f"run={folder}"]
-    arguments += [f"device={config.device}"]
+    arguments += [f"device={config.device}", *options]
     arguments += [f"threads={config.threads}"] if config.threads else []
-    with (folder / "log.txt").open("ab") as log:
+    log = folder / "log.txt"
+    with log.open("ab") as file:
         command = [sys.executable, "-m", "reluformer.cli.train", *arguments]
-        code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
+        code = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file
+        ).returncode
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     if code:
-        console.print(f"trial {number}: {last_line(folder / 'log.txt')}")
-        return None
-    found = [entry[config.metric] for entry in read_metrics(folder, "valid")]
-    values = [value for value in found if value is not None]
-    if not values:
-        return None
-    return max(values) if DIRECTIONS[config.metric] == "maximize" else min(values)
+        return Trial(number, settings, None, f"{last_line(log)} ({ended(code)})")
+    value = best_value(folder, config.metric)
+    failure = f"no finite {config.metric} in {folder}/metrics.jsonl" if value is None else ""
+    return Trial(number, settings, value, failure)
+
+
+def refuse_live(folder: Path) -> None:
+    """Raise UserError if a training has outlived the search that began it and is still at work."""
+    lock = RunLock(folder)
+    lock.acquire()
+    lock.release()
+
+
+def best_value(run: Path, metric: str) -> float | None:
+    """The best of a run's validations; None where there was none, or none was finite."""
+    found = [entry.get(metric) for entry in read_metrics(run, "valid")]
+    best = max if DIRECTIONS[metric] == "maximize" else min
+    return best((value for value in found if value is not None), default=None)
 
 
 def trial_folder(config: SearchConfig, number: int) -> Path:
     return Path(config.output) / "runs" / f"trial{number}"
-
-
-def last_line(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(encoding="utf-8").split("\n") if line.strip()]
-    return lines[-1].removeprefix("error: ") if lines else "nothing was said"
-
-
-def failed() -> Any:
-    import optuna
-
-    return optuna.trial.TrialState.FAIL
 
 
 def all_trials(config: SearchConfig) -> list[Trial]:

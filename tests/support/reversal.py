@@ -1,6 +1,7 @@
 """A small corpus to train on: lines of letters, to be spelt backwards."""
 
 import random
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,19 +9,13 @@ import torch
 from small_models import model_config
 
 from reluformer.config.build import build_model
+from reluformer.config.data import DataConfig
 from reluformer.data.corpus import Corpus
 from reluformer.data.encoding import Limits
 from reluformer.data.preprocess import VocabularyOptions, find_texts, prepare_corpus
 from reluformer.training.loss import Criterion
 
-DATA = {
-    "name": "reversal",
-    "source_lang": "aa",
-    "target_lang": "bb",
-    "text": "",
-    "binary": "",
-    "vocab_size": 20,
-}
+DATA = DataConfig("reversal", "aa", "bb", text="text", binary="binary", vocab_size=20)
 
 
 def write_reversal_text(folder: Path, sizes: dict[str, int]) -> None:
@@ -42,7 +37,7 @@ def reversal_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = VocabularyOptions(20, True, 1.0, False, "identity", 10_000, 1)
     texts = find_texts(folder / "text", "aa", "bb")
     limits = Limits(256, "drop", None)
-    prepare_corpus(texts, folder / "binary", DATA, options, limits, threads=1)
+    prepare_corpus(texts, folder / "binary", asdict(DATA), options, limits, threads=1)
     return folder / "binary"
 
 
