@@ -4,7 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -49,7 +49,8 @@ class Machine:
 class Outcome:
     """What one benchmark measured, of every system by name: `rates`, in `unit`, one a round.
 
-    The systems are compared with the last of them.
+    The systems are compared with the last of them. `memory_mb`, where it is measured, is what
+    the forward pass of one batch keeps for the backward pass.
     """
 
     title: str
@@ -57,10 +58,12 @@ class Outcome:
     conditions: str
     parameters: dict[str, int]
     rates: dict[str, list[float]]
+    memory_mb: dict[str, float] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
-        return ["system", "parameters", self.unit, "lowest to highest", "times the last"]
+        columns = ["system", "parameters", self.unit, "lowest to highest", "times the last"]
+        return [*columns, "MB for backward"] if self.memory_mb else columns
 
     def rows(self) -> Iterator[list[str]]:
         """The cells of each system: medians over rounds, the ratio's of ratios within a round."""
@@ -73,6 +76,7 @@ class Outcome:
                 rate(median(rates)),
                 f"{rate(min(rates))} to {rate(max(rates))}",
                 f"{median(ratios):.2f}",
+                *([f"{self.memory_mb[system]:,.0f}"] if self.memory_mb else []),
             ]
 
 

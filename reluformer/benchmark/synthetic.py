@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from reluformer.data.batch import Batch, end_rows, pad_rows
 from reluformer.data.binary import TokenFile, TokenFileWriter
 from reluformer.data.corpus import Split
 from reluformer.data.vocabulary import BOS, EOS, PAD, UNK
@@ -35,6 +37,26 @@ def synthetic_sources(
     random = np.random.default_rng(seed)
     lengths = random.integers(mean_length - 2, mean_length + 3, num_sentences)
     return [random_pieces(random, length, vocab_size).tolist() for length in lengths]
+
+
+def window_batch(rows: int, length: int, vocab_size: int, seed: int) -> Batch:
+    """Windows of just `length` positions on both sides, the EOS included."""
+    random = np.random.default_rng(seed)
+    pieces = random_pieces(random, 2 * rows * (length - 1), vocab_size)
+    sides = np.split(pieces.reshape(2 * rows, length - 1), 2)
+    lengths = np.full(rows, length - 1)
+    source, target = (end_rows(pad_rows(side.ravel(), lengths), lengths) for side in sides)
+    previous = np.concatenate([np.full((rows, 1), BOS), target[:, :-1]], axis=1)
+    return Batch(
+        src_tokens=torch.from_numpy(source),
+        src_lengths=torch.from_numpy(lengths + 1),
+        prev_output_tokens=torch.from_numpy(previous),
+        target=torch.from_numpy(target),
+        tgt_lengths=torch.from_numpy(lengths + 1),
+        ids=np.arange(rows),
+        num_source_tokens=rows * length,
+        num_target_tokens=rows * length,
+    )
 
 
 def random_pieces(

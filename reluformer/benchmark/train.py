@@ -1,6 +1,7 @@
 """Training: target tokens a second through whole updates (forward, backward, clipping, Adam)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,10 +19,10 @@ from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer, count_parameters
 from reluformer.training.loop import adam
 from reluformer.training.loss import Criterion
-from reluformer.training.memory import keep_freed_memory
+from reluformer.training.memory import bytes_kept, keep_freed_memory
 from reluformer.training.options import OptimOptions
 from reluformer.training.parallel import Processes
-from reluformer.training.update import run_update
+from reluformer.training.update import autocast, run_update
 
 Model = Transformer | PyTorchTransformer
 
@@ -58,6 +59,39 @@ def time_training(
         parameters={name: count_parameters(model) for name, model in models.items()},
         rates=rates,
     )
+
+
+def time_windows(
+    models: Mapping[str, Model],
+    batch: Batch,
+    *,
+    rounds: int,
+    regulariser_weight: float,
+    precision: str,
+) -> Outcome:
+    """`time_training` on one batch of full windows, with the memory that each system needs."""
+    rows, length = batch.target.shape
+    timed = time_training(
+        models, [batch], rounds=rounds, regulariser_weight=regulariser_weight, precision=precision
+    )
+    return replace(
+        timed,
+        title=f"Training on windows of {length} positions",
+        conditions=f"{rows} a batch; {timed.conditions}",
+        memory_mb={
+            name: memory_for_backward(model, batch, regulariser_weight > 0, precision) / 2**20
+            for name, model in models.items()
+        },
+    )
+
+
+def memory_for_backward(model: Model, batch: Batch, with_penalty: bool, precision: str) -> int:
+    """Bytes that the layers keep of this batch."""
+    inputs = (batch.src_tokens, batch.src_lengths, batch.prev_output_tokens)
+    with autocast(batch.target.device, precision):
+        if isinstance(model, PyTorchTransformer):
+            return bytes_kept(model, lambda: model(*inputs))
+        return bytes_kept(model, lambda: model(*inputs, batch.tgt_lengths, with_penalty))
 
 
 def synthetic_batches(count: int, max_tokens: int, vocab_size: int, seed: int) -> list[Batch]:

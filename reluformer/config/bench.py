@@ -12,8 +12,8 @@ from reluformer.attention.base import Attention
 from reluformer.benchmark.attention import PyTorchAttention, time_attention
 from reluformer.benchmark.pytorch import PyTorchTransformer
 from reluformer.benchmark.report import Machine, Outcome, Report
-from reluformer.benchmark.synthetic import FIRST_PIECE, LONGEST, synthetic_sources
-from reluformer.benchmark.train import synthetic_batches, time_training
+from reluformer.benchmark.synthetic import FIRST_PIECE, LONGEST, synthetic_sources, window_batch
+from reluformer.benchmark.train import synthetic_batches, time_training, time_windows
 from reluformer.benchmark.translate import SOURCE_LENGTH, time_translation
 from reluformer.checks import check_choice, check_not_negative, check_positive
 from reluformer.config.build import build_model
@@ -143,6 +143,25 @@ def bench_training(config: BenchConfig) -> Iterator[Outcome]:
     )
 
 
+def bench_windows(config: BenchConfig) -> Iterator[Outcome]:
+    """One table for each length."""
+    longest = max(config.lengths)
+    if longest > config.model.max_positions:
+        raise UserError(
+            f"`lengths` has {longest}, but `model.max_positions` is {config.model.max_positions}: "
+            "raise it"
+        )
+    for length in config.lengths:
+        rows = max(1, config.max_tokens // length)
+        yield time_windows(
+            build_systems(config),
+            window_batch(rows, length, config.vocab_size, config.seed),
+            rounds=config.rounds,
+            regulariser_weight=config.regulariser_weight,
+            precision=config.precision,
+        )
+
+
 def bench_translation(config: BenchConfig) -> Iterator[Outcome]:
     yield time_translation(
         build_systems(config),
@@ -157,6 +176,7 @@ BENCHMARKS: dict[str, Callable[[BenchConfig], Iterator[Outcome]]] = {
     "attention": bench_attention,
     "train": bench_training,
     "translate": bench_translation,
+    "windows": bench_windows,
 }
 
 

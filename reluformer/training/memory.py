@@ -2,9 +2,10 @@
 
 import ctypes
 import sys
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reluformer.model.transformer import Transformer
 from reluformer.training.update import autocast
@@ -40,13 +41,19 @@ def attention_cost(
     """
     recompute, layers = model.recompute, len(model.encoder_stack) + len(model.decoder_stack)
 
+    def kept(width: int) -> int:
+        tokens = torch.full((1, width), 4, device=device)
+        lengths = torch.tensor([width], device=device)
+        with autocast(device, precision):
+            return bytes_kept(model, lambda: model(tokens, lengths, tokens, lengths, with_penalty))
+
     def peak(width: int) -> float:
-        kept = float(bytes_kept(model, width, device, precision, with_penalty))
+        total = float(kept(width))
         if recompute:
             model.recompute = False
-            kept += bytes_kept(model, width, device, precision, with_penalty) / layers
+            total += kept(width) / layers
             model.recompute = True
-        return kept
+        return total
 
     w, v = WIDTHS
     first, second = peak(w), peak(v)
@@ -54,10 +61,11 @@ def attention_cost(
     return max(0.0, square / (first / w - square * w))
 
 
-def bytes_kept(
-    model: Transformer, width: int, device: torch.device, precision: str, with_penalty: bool
-) -> int:
-    """Bytes that the backward pass of one sentence of this many positions waits for."""
+def bytes_kept(model: nn.Module, run: Callable[[], object]) -> int:
+    """Bytes that the backward pass of what `run` computes, in training, waits for.
+
+    The model's own weights do not count.
+    """
     own = {parameter.data_ptr() for parameter in model.parameters()}
     found: dict[int, int] = {}
 
@@ -67,13 +75,10 @@ def bytes_kept(
             found[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    tokens = torch.full((1, width), 4, device=device)
-    lengths = torch.tensor([width], device=device)
     was_training = model.training
     model.train()
-    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-    with hooks, autocast(device, precision):
-        output = model(tokens, lengths, tokens, lengths, with_penalty)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = run()
     model.train(was_training)
     del output  # until here everything was alive, so that no address was used twice
     return sum(found.values())

@@ -51,6 +51,7 @@ def bench_config():
             "lengths": [8, 16],
             "causal": False,
             "positions": 16,
+            "allow": [],
         }
         return BenchConfig(**{**settings, **changes}, model=tiny_model(**(model or {})))
 

@@ -63,6 +63,21 @@ def test_every_attention_is_timed_at_every_length(bench_config):
         assert "regulariser included" in report.outcome.conditions
 
 
+def test_windows_are_timed_and_weighed_at_every_length(bench_config):
+    """Twice the length at equal positions: a fused softmax keeps as much, ReLU more."""
+    lengths = {"lengths": [64, 128], "max_tokens": 256, "rounds": 1}
+    systems = ["relu", "softmax", "pytorch"]
+    reports = list(run_benchmark(bench_config(what="windows", systems=systems, **lengths), "it"))
+    short, long = (list(report.outcome.memory_mb.values()) for report in reports)
+    assert len(short) == 3
+    assert long[1] == pytest.approx(short[1], rel=0.01)
+    assert long[0] > 1.1 * short[0]
+    assert reports[1].outcome.conditions.startswith("2 a batch")
+    assert reports[1].outcome.columns[-1] == "MB for backward"
+    with pytest.raises(UserError, match=r"`lengths` has 999, but `model\.max_pos"):
+        list(run_benchmark(bench_config(what="windows", lengths=[999]), "it"))
+
+
 def test_unknown_attention_is_named(bench_config):
     with pytest.raises(UserError, match="no attention 'sofmax'; did you mean softmax"):
         build_systems(bench_config(systems=["relu", "sofmax"]))

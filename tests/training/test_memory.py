@@ -19,7 +19,7 @@ def test_the_cost_of_attention_predicts_other_lengths() -> None:
     model = model_of("relu")
     cost = attention_cost(model, CPU, "fp32", with_penalty=True)
     assert cost > 0.001
-    found = [bytes_kept(model, width, CPU, "fp32", True) for width in (64, 192)]
+    found = [kept_of(model, width) for width in (64, 192)]
     expected = [width + cost * width**2 for width in (64, 192)]
     assert found[1] / found[0] == pytest.approx(expected[1] / expected[0], rel=0.02)
     assert model.training
@@ -51,4 +51,10 @@ def test_recomputing_keeps_less_and_changes_no_gradient(attention: str) -> None:
 
 def bytes_kept_with(model: Transformer, recompute: bool) -> int:
     model.recompute = recompute
-    return bytes_kept(model, 64, CPU, "fp32", True)
+    return kept_of(model, 64)
+
+
+def kept_of(model: Transformer, width: int) -> int:
+    """Bytes kept of one sentence of so many positions."""
+    tokens, lengths = torch.full((1, width), 4), torch.tensor([width])
+    return bytes_kept(model, lambda: model(tokens, lengths, tokens, lengths, with_penalty=True))
