@@ -1,16 +1,19 @@
 """reluformer-compare: systems side by side, from a suite or from trained runs."""
 
-import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
 
+from reluformer.benchmark.report import usable_cores
 from reluformer.cli import train, translate
-from reluformer.cli.app import command, compose
-from reluformer.cli.arguments import quote
+from reluformer.cli.app import command, compose, config_dir_option
+from reluformer.cli.arguments import parse_arguments, quote
+from reluformer.cli.catalogue import parse
 from reluformer.cli.launchers import check_launcher
 from reluformer.comparison.jobs import (
     DONE,
@@ -24,8 +27,9 @@ from reluformer.comparison.jobs import (
 )
 from reluformer.comparison.supervision import Supervisor, at_once, free_gb, share_of_cores
 from reluformer.config.compare import CompareConfig, expand_systems, split
-from reluformer.config.compare_jobs import run_jobs, suite_jobs
+from reluformer.config.compare_jobs import blaming, check_training, suite_jobs
 from reluformer.config.compare_report import measure, report
+from reluformer.config.compare_runs import run_jobs
 from reluformer.config.groups import group_options
 from reluformer.config.provenance import write_provenance
 from reluformer.config.test_set import TestSet
@@ -34,7 +38,7 @@ from reluformer.config.translation import TranslateConfig
 from reluformer.console import console
 from reluformer.errors import UserError
 
-LAUNCHER = ("hydra/launcher", "hydra.launcher")
+LAUNCHER = ("hydra/launcher", "hydra.launcher")  # maybe after + or ++
 
 
 @command("compare", CompareConfig)
@@ -47,21 +51,21 @@ def main(config: CompareConfig) -> None:
     the others go on. A new file in conf/attention is part of every suite that says attention: all.
 
     Runs go one after another, `jobs` of them at a time, or by a launcher of Hydra's, such as
-    hydra/launcher=submitit_slurm hydra.launcher.partition=gpu. Run folders of the same name and
-    different seeds make one row.
+    hydra/launcher=submitit_slurm hydra.launcher.partition=gpu. Run folders of the same name,
+    settings and corpus with different seeds make one row; label:folder calls a row otherwise.
 
     Examples:
         reluformer-compare suite=quick jobs=2
         reluformer-compare suite=ablation seeds=[1,2,3] changes="train.max_updates=1000"
         reluformer-compare runs=[runs/embedded/reluformer-seed1,runs/embedded/softmax-seed1]
+        reluformer-compare runs=[old:before/softmax-seed1,new:after/softmax-seed1] baseline=old
         reluformer-compare suite=iwslt14_de_en hydra/launcher=submitit_slurm device=cuda
     """
     if config.job is not None:
         work(Path(config.output), config.job)
         return
-    launcher = launcher_settings(config)
-    if config.threads is None and launcher and not given_launcher():
-        config = replace(config, threads=share_of_cores(config.jobs))
+    launcher, number = launcher_settings(config)
+    config = with_threads(config, number)
     jobs, test = plan(config)
     with Supervisor(Path(config.output)) as supervisor:
         write_plan(supervisor.folder / "plan.json", jobs, asdict(config))
@@ -103,11 +107,13 @@ def plan(config: CompareConfig) -> tuple[list[Job], TestSet]:
     trainings = {}
     for label, own in overrides.items():
         named = [*own, f"name={label}"]
-        try:
+        with blaming(label):
             trainings[label] = compose("train", train.main, TrainConfig, named, folder)
-        except UserError as error:
-            raise UserError(f"system {label}: {error}") from None
-    return suite_jobs(config, overrides, trainings, options)
+    jobs, test = suite_jobs(config, overrides, trainings, options)
+    for label, training in trainings.items():
+        with blaming(label):
+            check_training(config, training)
+    return jobs, test
 
 
 def work(output: Path, number: int) -> None:
@@ -126,24 +132,46 @@ def work(output: Path, number: int) -> None:
         raise
 
 
-def launcher_settings(config: CompareConfig) -> list[str]:
-    """What Hydra has to know of the way in which jobs are run: the user's choice, or joblib."""
+def launcher_settings(config: CompareConfig) -> tuple[list[str], int]:
+    """What Hydra has to know of the way in which jobs are run: the user's choice, or joblib.
+
+    And how many will run at the same time and share one machine's cores.
+    """
     given = given_launcher()
     if given and config.jobs > 1:
         raise UserError(
             f"`jobs` is {config.jobs}, which is for runs on this machine by joblib: leave it out, "
             f"and say how many at a time in the settings of the launcher ({given[0]})"
         )
+    if given:
+        return given, shared_by(HydraConfig.get().launcher)
     number = at_once(config.jobs, config.memory_gb, lambda: free_gb(config.device))
-    if given or number == 1:
-        return given
+    if number == 1:
+        return [], 1
     check_launcher("joblib")
-    return ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={number}"]
+    return ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={number}"], number
+
+
+def shared_by(launcher: Mapping[str, Any]) -> int:
+    """How many jobs of a launcher share the cores: joblib's `n_jobs`; others give each its own."""
+    number: int | None = launcher.get("n_jobs")
+    if number is None:
+        return 1
+    return number if number > 0 else usable_cores()
+
+
+def with_threads(config: CompareConfig, number: int) -> CompareConfig:
+    """Share the cores out among the runs that go on at the same time; one alone takes its own."""
+    if config.threads is not None or number == 1:
+        return config
+    runs = len(config.runs) or len(config.seeds) * len(expand_systems(config, group_options))
+    return replace(config, threads=share_of_cores(min(number, runs)))
 
 
 def given_launcher() -> list[str]:
     """The overrides of Hydra's launcher on the command line."""
-    return [one for one in HydraConfig.get().overrides.hydra if one.startswith(LAUNCHER)]
+    overrides = HydraConfig.get().overrides.hydra
+    return [one for one in overrides if one.lstrip("+").startswith(LAUNCHER)]
 
 
 def launch_command(supervisor: Supervisor, numbers: list[int], launcher: list[str]) -> list[str]:
@@ -157,18 +185,17 @@ def launch_command(supervisor: Supervisor, numbers: list[int], launcher: list[st
     ]
 
 
-def config_dir_option() -> list[str]:
-    """--config-dir as it was given."""
-    sources = HydraConfig.get().runtime.config_sources
-    added = [source.path for source in sources if source.provider == "command-line"]
-    return ["--config-dir", added[0]] if added else []
-
-
 def typed() -> list[str]:
     """The command line."""
     overrides = [*HydraConfig.get().overrides.task, *given_launcher()]
-    words = [" ".join(shlex.split(one)) for one in overrides]  # without Hydra's quotes
-    return ["reluformer-compare", *words, *config_dir_option()]
+    return ["reluformer-compare", *map(as_given, overrides), *config_dir_option()]
+
+
+def as_given(override: str) -> str:
+    """An override without the quotes that were put around it for Hydra, if they come back."""
+    key, equals, _ = override.partition("=")
+    bare = f"{key}{equals}{parse(override).value()}"
+    return bare if parse_arguments([bare], CompareConfig).overrides == [override] else override
 
 
 if __name__ == "__main__":

@@ -57,12 +57,19 @@ class Comparison:
             "± seeds: 95% interval of the mean over seeds (Student's t); ± test set: 95% bootstrap "
             "interval of one run, mean over seeds.",
         ]
-        if self.baseline is not None:
+        if self.differences:
             found.append(
                 f"Δ and p: against {self.baseline} with the same seed, paired bootstrap; Δ is the "
                 "mean over seeds, p the largest (not corrected for the number of systems), and "
                 "the last column of the kind counts the seeds with p < 0.05."
             )
+        elif self.baseline is not None:
+            found.append(
+                f"There is no Δ and no p: no other system has a finished run with a seed of a "
+                f"finished run of the baseline, {self.baseline}."
+            )
+        if unlike := unlike_environments(self.results):
+            found.append(f"The runs were not trained alike: {'; '.join(unlike)}.")
         found.append(
             "Attention and feed-forward statistics are of the validation set, means over layers: "
             "entropy in nats, sparsity the share of visible weights that are 0, dead rows the "
@@ -76,6 +83,23 @@ class Comparison:
         names = {"bleu_signature": "BLEU", "chrf_signature": "chrF2"}
         signatures = self.results[0].signatures if self.results else {}
         return {name: signatures[key] for key, name in names.items() if key in signatures}
+
+
+def unlike_environments(results: Sequence[Result]) -> list[str]:
+    """`key: value (run), value (run and 2 more)` of all that the runs' trainings differ in."""
+    found = []
+    for key in dict.fromkeys(key for result in results for key in result.environment):
+        titles: dict[str, list[str]] = {}
+        for result in results:
+            titles.setdefault(str(result.environment.get(key)), []).append(result.title)
+        if len(titles) > 1:
+            said = (f"{value} ({first_and_count(runs)})" for value, runs in titles.items())
+            found.append(f"{key}: {', '.join(said)}")
+    return found
+
+
+def first_and_count(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def write_report(comparison: Comparison, folder: Path) -> None:

@@ -29,6 +29,7 @@ class Result:
     """One finished run.
 
     `curves`: validation `nll` and `bleu`, and `<site>/<signal>` of SIGNALS, by update.
+    `environment`: the code, machine, device and threads that it was trained with.
     """
 
     label: str
@@ -36,6 +37,11 @@ class Result:
     numbers: dict[str, Number]
     signatures: dict[str, str] = field(default_factory=dict)
     curves: dict[str, dict[int, float]] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return f"{self.label}-seed{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Row:
     numbers: dict[str, Number]
 
 
-def read_result(job: Job) -> Result:
+def read_result(job: Job, environment: dict[str, Any]) -> Result:
     """Collect what training, translating, scoring and measuring have left."""
     run, folder = Path(job.run), Path(job.folder)
     summary, timing = read_json(run / "summary.json"), read_json(folder / "translation.json")
@@ -76,7 +82,7 @@ def read_result(job: Job) -> Result:
     signatures = {key: value for key, value in measures.items() if isinstance(value, str)}
     signatures["bleu_detokenised"] = scores["detokenised"]["bleu_signature"]
     signatures["bleu_tokenised"] = scores["tokenised_lowercased"]["bleu_signature"]
-    return Result(job.label, job.seed, numbers, signatures, read_curves(run))
+    return Result(job.label, job.seed, numbers, signatures, read_curves(run), environment)
 
 
 def read_curves(run: Path) -> dict[str, dict[int, float]]:

@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reluformer.analysis.ffn import FFN_SITES
 from reluformer.comparison.rows import Row
+from reluformer.model.transformer import SITES
 
 MISSING = "–"
-SITES = {
-    "encoder_self_attention": "encoder",
-    "decoder_self_attention": "decoder",
-    "cross_attention": "cross",
-}
-FFN_SITES = {"encoder_ffn": "encoder", "decoder_ffn": "decoder"}
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # at the start of a row, an option of the line end before it
+    "]": "{]}",
+    "*": "{*}",  # likewise
     "±": r"$\pm$",
     "Δ": r"$\Delta$",
     "<": "$<$",
@@ -119,11 +119,11 @@ FFN = {
 }
 
 
-def by_site(sites: dict[str, str], statistics: dict[str, str]) -> list[Column]:
+def by_site(sites: Sequence[str], statistics: dict[str, str]) -> list[Column]:
     return [
-        number(f"{name.replace('_', ' ')}, {short}", f"{site}/{name}", form)
+        number(f"{name.replace('_', ' ')}, {site.partition('_')[0]}", f"{site}/{name}", form)
         for name, form in statistics.items()
-        for site, short in sites.items()
+        for site in sites
     ]
 
 

@@ -4,14 +4,16 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import PurePath
 from typing import Any
 
+from reluformer.analysis.ffn import FFN_SITES
 from reluformer.checks import check_choice, check_not_negative, check_positive
 from reluformer.errors import UserError
 from reluformer.model.transformer import SITES
 
 ALL = "all"
-FFN_SITES = ("encoder_ffn", "decoder_ffn")
+SEEDS = [1]  # as in conf/compare.yaml: none were given
 
 
 @dataclass
@@ -53,13 +55,19 @@ class CompareConfig:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"`seeds` must name each seed once, and one at least: {self.seeds}")
         for label in self.systems:
-            check_label(label)
+            check_label(label, "systems")
         if self.job is None:
             self._check_one_source()
 
     def _check_one_source(self) -> None:
-        if self.runs and (self.systems or self.grid):
-            raise UserError("`runs` are trained already: give them or a suite, not both")
+        names = ("systems", "grid", "train", "changes")
+        given = [f"`{name}`" for name in names if getattr(self, name)]
+        given += ["`seeds`"] if self.seeds != SEEDS else []
+        if self.runs and given:
+            raise UserError(
+                f"`runs` are trained already, but {', '.join(given)} would train: leave out "
+                "`runs`, or those and suite=..., which sets them too"
+            )
         if not (self.runs or self.systems or self.grid):
             raise UserError(
                 "nothing to compare: give a suite, such as suite=quick, or run folders: "
@@ -67,10 +75,10 @@ class CompareConfig:
             )
 
 
-def check_label(label: str) -> None:
+def check_label(label: str, setting: str) -> None:
     """A label names a folder and a row."""
     if not label or "/" in label or label.strip() != label or label.startswith("."):
-        raise UserError(f"`systems` must have labels fit for a folder's name, not {label!r}")
+        raise UserError(f"`{setting}` must have labels fit for a folder's name, not {label!r}")
 
 
 def expand_systems(
@@ -83,9 +91,14 @@ def expand_systems(
     """
     systems = {label: split(text, f"systems.{label}") for label, text in config.systems.items()}
     for label, overrides in grid_systems(config.grid, options):
-        check_label(label)
-        if label in systems:
+        check_label(label, "grid")
+        if label in config.systems:
             raise UserError(f"two systems are called {label!r}: rename the one in `systems`")
+        if label in systems:
+            raise UserError(
+                f"`grid` makes two systems called {label!r}: name each value once, or write them "
+                "in `systems`, with labels of their own"
+            )
         systems[label] = overrides
     check_baseline(config.baseline, list(systems))
     return systems
@@ -99,7 +112,10 @@ def check_baseline(baseline: str | None, labels: Sequence[str]) -> None:
 def grid_systems(
     grid: dict[str, Any], options: Callable[[str], list[str]]
 ) -> Iterator[tuple[str, list[str]]]:
-    """Label and overrides of each combination: its values, joined by hyphens, name it."""
+    """Label and overrides of each combination.
+
+    Its values, joined by hyphens, name it; of one with slashes, a file or folder, the last part.
+    """
     if not grid:
         return
     axes = [options(key) if values == ALL else values for key, values in grid.items()]
@@ -109,7 +125,8 @@ def grid_systems(
     for values in product(*axes):
         words = [as_typed(value) for value in values]
         chosen = [f"{key}={word}" for key, word in zip(grid, words, strict=True)]
-        yield "-".join(words), [override for text in chosen for override in at_sites(text)]
+        label = "-".join(PurePath(word).name for word in words)
+        yield label, [override for text in chosen for override in at_sites(text)]
 
 
 def as_typed(value: Any) -> str:

@@ -1,21 +1,25 @@
 """From the settings of a comparison to the jobs that it consists of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from reluformer.comparison.jobs import Job, Step
-from reluformer.config.compare import CompareConfig, check_baseline, split
+from reluformer.config.build import build_model
+from reluformer.config.compare import CompareConfig, split
 from reluformer.config.data import DataConfig
-from reluformer.config.instantiate import load_plain
-from reluformer.config.run import read_data
-from reluformer.config.run_folder import CONFIG
 from reluformer.config.test_set import TestSet
+from reluformer.config.train_run import check_corpus, check_lengths, open_splits
 from reluformer.config.training import TrainConfig
 from reluformer.data.corpus import MANIFEST, Corpus
 from reluformer.errors import UserError
 from reluformer.training.checkpoint import checkpoint_path
+
+PASSING = ("name", "run", "device", "threads")  # settings that no number should depend on
 
 
 def suite_jobs(
@@ -29,9 +33,7 @@ def suite_jobs(
     `overrides` are what one would type for each system and `trainings` what that comes to;
     `options` go to every command that reads `conf/`.
     """
-    test = the_test_set({label: training.data for label, training in trainings.items()})
-    for training in trainings.values():
-        Corpus.open(training.data.binary)
+    test = the_test_set((label, training.data) for label, training in trainings.items())
     jobs = []
     for seed in config.seeds:
         for label, training in trainings.items():
@@ -50,48 +52,49 @@ def suite_jobs(
 
 def lasting(training: dict[str, Any], seed: int) -> dict[str, Any]:
     """The settings that a run's numbers depend on."""
-    passing = ("name", "run", "device", "threads")
-    return {**{key: value for key, value in training.items() if key not in passing}, "seed": seed}
+    return {**{key: value for key, value in training.items() if key not in PASSING}, "seed": seed}
 
 
-def run_jobs(config: CompareConfig) -> tuple[list[Job], TestSet]:
-    """A job for each run folder that was given; what they are called is in their settings."""
-    jobs: dict[str, Job] = {}
-    corpora: dict[str, DataConfig] = {}
-    named = [read_run(Path(folder)) for folder in config.runs]
-    for label, _, data in named:
-        corpora.setdefault(label, data)
-    test = the_test_set(corpora)
-    for folder, (label, seed, data) in zip(config.runs, named, strict=True):
-        the_test_set({label: corpora[label], folder: data})
-        job = job_of_run(config, label, seed, folder, test, [])
-        if job.title in jobs:
-            raise UserError(
-                f"`runs` {jobs[job.title].run} and {folder} are both {label} with seed {seed}: "
-                "compare them in two calls, or change `name` in the config.yaml of one"
-            )
-        jobs[job.title] = job
-    check_baseline(config.baseline, list(corpora))
-    return list(jobs.values()), test
+def check_training(config: CompareConfig, training: TrainConfig) -> None:
+    """Raise UserError for what would end a system's training at once, or be missing after it."""
+    corpus = Corpus.open(training.data.binary)
+    check_corpus(corpus, training)
+    sizes = len(corpus.source_vocabulary), len(corpus.target_vocabulary)
+    allow = (*training.allow, *config.allow)
+    # Without memory; a class of the user's own may need real numbers, and then tells in training.
+    with torch.device("meta"), suppress(RuntimeError):
+        build_model(training.model, *sizes, training.data.joint_vocabulary, allow)
+    check_lengths(open_splits(corpus, training.windows), training.model.max_positions)
+    check_average(config, training)
 
 
-def read_run(folder: Path) -> tuple[str, int, DataConfig]:
-    """The label, seed and corpus of a trained run."""
-    if not (folder / CONFIG).is_file():
-        raise UserError(f"`runs`: {folder} is no run folder (it has no {CONFIG})")
-    settings = load_plain(folder / CONFIG)
+def check_average(config: CompareConfig, training: TrainConfig) -> None:
+    """Raise UserError if training keeps fewer checkpoints than are to be averaged."""
+    options = training.train
+    kept = min(options.keep_checkpoints, options.max_updates // options.save_interval)
+    if config.average_last > kept:
+        raise UserError(
+            f"`average_last` is {config.average_last}, but of {options.max_updates} updates "
+            f"{kept} checkpoints would be kept: lower it, or change `train.save_interval` or "
+            "`train.keep_checkpoints`"
+        )
+
+
+@contextmanager
+def blaming(label: str) -> Iterator[None]:
+    """Name the system in what is wrong with it."""
     try:
-        return str(settings["name"]), int(settings["seed"]), read_data(folder)
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{folder / CONFIG}: not a training configuration: {error}") from None
+        yield
+    except UserError as error:
+        raise UserError(f"system {label}: {error}") from None
 
 
-def the_test_set(corpora: Mapping[str, DataConfig]) -> TestSet:
-    """The one test set of all; UserError where two systems have different ones."""
-    (first, data), *others = corpora.items()
+def the_test_set(corpora: Iterable[tuple[str, DataConfig]]) -> TestSet:
+    """The one test set of all systems; UserError where two of them have different ones."""
+    (first, data), *others = corpora
     test = TestSet.of(data)
     for label, other in others:
-        if TestSet.of(other) != test:
+        if TestSet.of(other).content != test.content:
             raise UserError(
                 f"{first} and {label} have different test sets ({data.name}, "
                 f"{data.source_lang}-{data.target_lang}; {other.name}, "

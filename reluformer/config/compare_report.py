@@ -10,7 +10,13 @@ from reluformer.comparison.jobs import DONE, Job, Outcome
 from reluformer.comparison.report import PICTURES, Comparison, write_report
 from reluformer.comparison.rows import Difference, finite, read_result
 from reluformer.config.compare import CompareConfig
-from reluformer.config.measuring import compare_texts, measure_model, measure_quality
+from reluformer.config.measuring import (
+    SENTENCES,
+    compare_texts,
+    measure_model,
+    measure_quality,
+)
+from reluformer.config.provenance import run_environment
 from reluformer.config.run import read_data
 from reluformer.config.test_set import TestSet
 from reluformer.console import console
@@ -37,12 +43,12 @@ def report(
     done = [job for job in jobs if job.title not in failed]
     comparison = Comparison(
         title=f"Comparison: {config.name}",
-        results=[read_result(job) for job in done],
+        results=[read_result(job, run_environment(Path(job.run))) for job in done],
         differences=differences(config, done, test),
         baseline=config.baseline,
         bleu=test.kind,
         failures=failures,
-        conditions=conditions(config),
+        conditions=conditions(),
     )
     draw(comparison, Path(config.output))
     write_report(comparison, Path(config.output))
@@ -69,12 +75,13 @@ def differences(config: CompareConfig, jobs: Sequence[Job], test: TestSet) -> li
     return found
 
 
-def conditions(config: CompareConfig) -> list[str]:
-    """How speed and memory were measured."""
+def conditions() -> list[str]:
+    """How statistics, speed and memory were measured."""
     return [
-        f"Speeds were measured while training and translating, up to {config.jobs} at a time and "
-        "beside whatever else the machine did; reluformer-bench compares speeds alone. Peak memory "
-        "is that of the training process, or of the accelerator where one was used.",
+        f"Statistics are of up to {SENTENCES} sentences of the validation set, spread evenly.",
+        "Speeds were measured while each run was trained and translated, beside whatever else its "
+        "machine did, other runs included; reluformer-bench compares speeds alone. Peak memory is "
+        "that of the training process, or of the accelerator where one was used.",
         f"Machine of this report: {Machine.here()}.",
     ]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from reluformer.comparison.jobs import Job, write_json
+from reluformer.comparison.jobs import Job, read_json, write_json
 from reluformer.config.compare import CompareConfig
 from reluformer.config.instantiate import load_plain
 from reluformer.config.run_folder import CONFIG, describe_program, git
@@ -32,14 +32,33 @@ def write_provenance(
 
 
 def environment(jobs: Sequence[Job], test: TestSet) -> dict[str, Any]:
-    """Code, machine, and the hashes of all text and of the corpora made from it."""
+    """Code and machine of this report and of each run, hashes of texts and corpora."""
     files = dict.fromkeys([test.source, test.plain, test.treated])
     return {
         **describe_program(),
-        "uncommitted_changes": bool(git("status", "--porcelain", "--untracked-files=no")),
+        "uncommitted_changes": uncommitted_changes(),
+        "runs": {job.title: run_environment(Path(job.run)) for job in jobs},
         "test_set": {str(path): scan_text(path).sha256 for path in files},
         "corpora": corpora(jobs),
     }
+
+
+def uncommitted_changes() -> bool | None:
+    """Whether git knows other code or settings, new files included; None where there is no git."""
+    if not git("rev-parse", "HEAD"):
+        return None
+    return bool(git("status", "--porcelain", "--untracked-files=all", "--", "reluformer", "conf"))
+
+
+def run_environment(run: Path) -> dict[str, Any]:
+    """What a run was trained with, beside its settings; nothing of one that never began."""
+    if not (run / CONFIG).is_file():
+        return {}
+    recorded, settings = read_json(run / "environment.json"), load_plain(run / CONFIG)
+    device = settings.get("device")
+    if device == "auto":
+        device = "cuda" if recorded.get("accelerator") else "cpu"
+    return {**recorded, "device": device, "threads": settings.get("threads")}
 
 
 def corpora(jobs: Sequence[Job]) -> dict[str, Any]:

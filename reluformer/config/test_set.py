@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reluformer.config.data import DataConfig
 from reluformer.data.moses import detokenise_lines
 from reluformer.data.preprocess import find_text
-from reluformer.data.text import read_lines
+from reluformer.data.text import read_lines, scan_text
 from reluformer.errors import UserError
 
 
@@ -48,6 +49,13 @@ class TestSet:
         raw = find_text(folder / f"test.raw.{data.target_lang}")
         plain = raw if raw.exists() else treated
         return cls(source, plain, treated, data.target_lang, data.moses, data.lowercase)
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """All that scores depend on: equal for equal texts, wherever they lie."""
+        texts = (self.source, self.plain, self.treated)
+        hashes = (scan_text(path).sha256 for path in texts)
+        return (*hashes, self.target_lang, self.moses, self.lowercase)
 
     @property
     def as_tokens(self) -> bool:

@@ -3,21 +3,27 @@
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from reversal import write_reversal_text
 
+from reluformer.benchmark.report import usable_cores
 from reluformer.cli import launchers
-from reluformer.cli.compare import main
+from reluformer.cli.app import compose
+from reluformer.cli.arguments import parse_arguments
+from reluformer.cli.compare import as_given, main, shared_by, with_threads
 from reluformer.cli.launchers import check_launcher
+from reluformer.config.compare import CompareConfig
 from reluformer.config.data import DataConfig
 from reluformer.data.encoding import Limits
 from reluformer.data.preprocess import VocabularyOptions, find_texts, prepare_corpus
@@ -41,10 +47,11 @@ gamma: 2.0
     ("arguments", "message"),
     [
         ([], "nothing to compare: give a suite, such as suite=quick, or run folders"),
-        (["suite=quick", "runs=[a]"], "`runs` are trained already: give them or a suite"),
+        (["suite=quick", "runs=[a]"], "`grid`, `train`, `seeds` would train: leave out"),
         (["suite=quick", "seeds=[1,1]"], "`seeds` must name each seed once"),
         (["suite=quick", "samples=1"], "`samples` must be 10 or more, but is 1"),
         (["suite=quick", "jobs=2", "hydra/launcher=basic"], "`jobs` is 2, which is for runs on"),
+        (["suite=quick", "jobs=2", "++hydra.launcher.account=us"], "(++hydra.launcher.account=us)"),
         (["suite=quick", "baseline=softmx"], "but is 'softmx'"),
         (["suite=quik"], "group `suite` has no option `quik`; did you mean quick?"),
         (["+systems.a=attention=rely"], "system a: group `attention` has no option `rely`"),
@@ -82,6 +89,54 @@ def test_a_mechanism_that_is_only_a_new_file(run: Run, tmp_path: Path) -> None:
     assert ", halved, " in run(main, *options).error()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["suite=quick", "changes='train.log_interval=100' train.patience=0"],
+        ['+systems={good: "attention=softmax model.pre_norm=false", b: "seed=1"}'],
+        ["+systems.a=''", "train=data.text='a b' it=x", "seeds=[1, 2]", "memory_gb=1.5"],
+        ["runs=[a b:folder/one,folder/two]", "baseline=a b", "translate=x=it's \\' y"],
+        ["name=two words", "+systems={a: x}", "~suite", "translate=", "name='quoted'"],
+    ],
+)
+def test_what_was_typed_is_written_down(words: list[str]) -> None:
+    """Typed into a shell again, it comes to the same configuration."""
+    given = parse_arguments(words, CompareConfig).overrides
+    line = shlex.join(map(as_given, given))
+    assert parse_arguments(shlex.split(line), CompareConfig).overrides == given
+    again = compose("compare", main, CompareConfig, shlex.split(line))
+    assert again == compose("compare", main, CompareConfig, words)
+
+
+def test_words_are_written_as_they_were_typed() -> None:
+    words = ["changes='train.log_interval=100' train.patience=0", "train=a=1 b=2", "jobs=2"]
+    assert [as_given(one) for one in parse_arguments(words, CompareConfig).overrides] == words
+
+
+@pytest.mark.parametrize(
+    ("launcher", "number"),
+    [
+        ({"n_jobs": 4}, 4),
+        ({"n_jobs": -1}, usable_cores()),
+        ({"n_jobs": None}, 1),
+        ({"partition": "gpu"}, 1),
+    ],
+)
+def test_how_many_jobs_of_a_launcher_share_the_cores(launcher: dict[str, Any], number: int) -> None:
+    assert shared_by(launcher) == number
+
+
+def test_cores_are_shared_by_the_runs_that_there_are() -> None:
+    """Not by all that were allowed at the same time."""
+    suite = compose("compare", main, CompareConfig, ["+grid.ffn=[relu,gelu]", "seeds=[1,2]"])
+    runs = compose("compare", main, CompareConfig, ["runs=[a]"])
+    assert with_threads(suite, 1).threads is None
+    assert with_threads(suite, 3).threads == max(1, usable_cores() // 3)
+    assert with_threads(suite, 1000).threads == max(1, usable_cores() // 4)
+    assert with_threads(runs, 1000).threads == usable_cores()
+    assert with_threads(replace(suite, threads=5), 3).threads == 5
+
+
 def write_mechanism(folder: Path) -> None:
     (folder / "mine/attention").mkdir(parents=True)
     (folder / "mine/attention/halved.yaml").write_text(MINE)
@@ -110,7 +165,21 @@ def command(tmp_path: Path) -> list[str]:
         f"train={data} {SMALL}",
         *("+grid.attention=[softmax,halved]", "seeds=[1,2]", "baseline=softmax"),
         *("output=out", "threads=1", "samples=50"),
+        "changes='train.patience=0' train.log_interval=40",
     ]
+
+
+def test_a_system_that_cannot_be_built_is_refused_before_the_first_is_trained(
+    run: Run, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its label, though it is the last; nothing has been written then."""
+    monkeypatch.chdir(tmp_path)
+    words = [one for one in command[3:] if not one.startswith("+grid")]
+    wrong = '+systems={softmax: "", b: "attention=pointwise attention.alpha=3"}'
+    message = run(main, *words, wrong).error()
+    assert message.startswith("system b: ")
+    assert "`alpha` must lie in [0, 1], but is 3" in message
+    assert not (tmp_path / "out").exists()
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
@@ -165,10 +234,24 @@ def check_folder(out: Path) -> None:
     assert config.count("gamma: 2.0") == 3
     environment = json.loads((out / "environment.json").read_text())
     assert len(environment["test_set"]) == 2
-    assert "+grid.attention=[softmax,halved]" in (out / "reproduce.sh").read_text()
+    assert environment["runs"]["halved-seed2"]["threads"] == 1
+    check_script(out)
     assert "torch==" in (out / "requirements.txt").read_text()
     results = json.loads((out / "results.json").read_text())
+    assert {run["environment"]["device"] for run in results["runs"]} <= {"cpu", "cuda"}
     assert [run["label"] for run in results["runs"]] == ["softmax", "halved"] * 2
     assert len(results["differences"]) == 4
     for name in ("table.md", "table.tex", "table.html", "settings.yaml"):
         assert (out / name).stat().st_size > 0
+
+
+def check_script(out: Path) -> None:
+    """Its command comes to the settings that the comparison had."""
+    script = (out / "reproduce.sh").read_text().split("\n")
+    (line,) = (one for one in script if one.startswith("reluformer-compare"))
+    words = shlex.split(line)
+    assert "+grid.attention=[softmax,halved]" in words
+    assert "changes='train.patience=0' train.log_interval=40" in words
+    again = compose("compare", main, CompareConfig, words[1:-2])
+    assert words[-2] == "--config-dir"
+    assert asdict(again) == yaml.safe_load((out / "settings.yaml").read_text())

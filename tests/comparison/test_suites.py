@@ -1,11 +1,13 @@
 """What a suite's lines stand for, and that everything in conf/suite can be trained."""
 
-from dataclasses import replace
+import json
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from reluformer.cli import compare, train
 from reluformer.cli.app import compose
@@ -18,11 +20,10 @@ from reluformer.config.compare import (
     expand_systems,
     split,
 )
-from reluformer.config.compare_jobs import run_jobs, suite_jobs
-from reluformer.config.groups import group_options
+from reluformer.config.compare_jobs import check_average, check_training, suite_jobs
+from reluformer.config.groups import group_node, group_options
 from reluformer.config.paths import config_dir
 from reluformer.config.training import TrainConfig
-from reluformer.data.corpus import Corpus
 from reluformer.errors import UserError
 
 SUITES = sorted(path.stem for path in (config_dir() / "suite").glob("*.yaml"))
@@ -63,6 +64,22 @@ def test_a_grid_has_every_combination() -> None:
     assert systems["gelu-false"] == [*at_sites("ffn=gelu"), "model.pre_norm=false"]
 
 
+def test_the_last_part_of_a_path_is_its_label() -> None:
+    systems = expand_systems(
+        settings("+grid={experiment: [embedded/softmax,embedded/reluformer], seed: [1]}"),
+        group_options,
+    )
+    assert list(systems) == ["softmax-1", "reluformer-1"]
+    assert systems["softmax-1"] == ["experiment=embedded/softmax", "seed=1"]
+
+
+def test_runs_leave_nothing_to_train() -> None:
+    for given in ("changes=a=1", "train=a=1", "seeds=[1,2]", "+systems.a=''", "+grid.ffn=[relu]"):
+        name = given.lstrip("+").partition("=")[0].partition(".")[0]
+        with pytest.raises(UserError, match=f"`runs` are trained already, but `{name}` would"):
+            settings("runs=[a]", given)
+
+
 def test_all_are_the_files_of_the_group() -> None:
     config = settings("+grid.attention=all")
     systems = expand_systems(config, lambda group: [f"a_new_{group}", "softmax"])
@@ -75,7 +92,9 @@ def test_all_are_the_files_of_the_group() -> None:
     ("overrides", "message"),
     [
         (["+grid.ffn=relu"], "`grid.ffn` must be a list of values, or all, but is 'relu'"),
-        (["+grid.ffn=[relu]", "+systems.relu=''"], "two systems are called 'relu'"),
+        (["+grid.ffn=[relu]", "+systems.relu=''"], "'relu': rename the one in `systems`"),
+        (["+grid.ffn=[relu,relu]"], "`grid` makes two systems called 'relu': name each value once"),
+        (["+grid.ffn=['..']"], "`grid` must have labels fit for a folder's name, not '..'"),
         (["+grid.ffn=[relu]", "baseline=gelu"], "`baseline` must be one of relu, but is 'gelu'"),
     ],
 )
@@ -111,21 +130,19 @@ def test_every_suite_builds(name: str) -> None:
     shared = [*split(config.train, "train"), *SMALL]
     for label, own in expand_systems(thinned(config), group_options).items():
         training = compose("train", train.main, TrainConfig, [*shared, *own, f"name={label}"])
-        if config.average_last:
-            saved = training.train.max_updates // training.train.save_interval
-            assert min(saved, training.train.keep_checkpoints) >= config.average_last
+        check_average(config, training)
         with torch.device("meta"):
             build_model(training.model, 20, 20, joint_vocabulary=True)
 
 
-@pytest.fixture
-def training(reversal: Corpus) -> TrainConfig:
-    """The settings of a training on the small corpus."""
-    text, binary = reversal.folder.parent / "text", reversal.folder
-    names = ["data.name=reversal", "data.source_lang=aa", "data.target_lang=bb"]
-    folders = [f"data.text={text}", f"data.binary={binary}"]
-    overrides = ["data=custom", *names, *folders]
-    return compose("train", train.main, TrainConfig, overrides)
+def test_feed_forward_memories_are_alike_but_for_what_is_compared() -> None:
+    """No network has biases that the others lack."""
+    config = settings("suite=ffn_memory")
+    systems = expand_systems(config, group_options)
+    shared = split(config.train, "train")
+    for label in ("relu-32", "softmax_layernorm-32"):
+        training = compose("train", train.main, TrainConfig, [*shared, *systems[label]])
+        assert training.model.encoder_ffn["bias"] is training.model.decoder_ffn["bias"] is False
 
 
 def test_a_job_for_each_system_and_seed(training: TrainConfig) -> None:
@@ -145,51 +162,40 @@ def test_a_job_for_each_system_and_seed(training: TrainConfig) -> None:
     assert translate.output == score.inputs[0] == "o/runs/b-seed5/test.bb"
 
 
-def write_run(folder: Path, training: TrainConfig, name: str, seed: int, **data: object) -> str:
-    folder.mkdir(parents=True)
-    settings = {"name": name, "seed": seed, "data": {**vars(training.data), **data}}
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
-    return str(folder)
+def prepared(training: TrainConfig, folder: Path) -> TrainConfig:
+    """The same with a copy of its corpus that was made with just these data settings."""
+    data = replace(training.data, binary=str(folder))
+    manifest = folder / "manifest.json"
+    shutil.copytree(training.data.binary, folder)
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "data": asdict(data)}))
+    return replace(training, data=data)
 
 
-def test_runs_are_called_what_their_settings_say(training: TrainConfig, tmp_path: Path) -> None:
-    folders = [write_run(tmp_path / f"x{seed}", training, "relu", seed) for seed in (1, 2)]
-    config = settings(f"runs=[{','.join(folders)}]", "output=o", "baseline=relu")
-    jobs, test = run_jobs(config)
-    assert [(job.title, job.run) for job in jobs] == [
-        ("relu-seed1", folders[0]),
-        ("relu-seed2", folders[1]),
+def test_what_training_would_refuse(training: TrainConfig, tmp_path: Path) -> None:
+    config = settings("+systems.a=''")
+    good = prepared(training, tmp_path / "corpus")
+    check_training(config, good)
+    pointwise = {**group_node("attention", "pointwise"), "alpha": 3}
+    wrong = [
+        (replace(good, data=replace(good.data, lowercase=True)), "`lowercase` is False there"),
+        (with_model(good, cross_attention=pointwise), r"`alpha` must lie in \[0, 1\], but is 3"),
+        (with_model(good, max_positions=4), "`model.max_positions` is 4, but a sentence"),
+        (replace(good, data=replace(good.data, binary="nowhere")), "no finished corpus in nowhere"),
     ]
-    assert [step.command for step in jobs[0].steps] == ["translate", "score"]
-    assert jobs[0].folder == "o/runs/relu-seed1"
-    assert test.kind == "detokenised"
+    for one, message in wrong:
+        with pytest.raises(UserError, match=message):
+            check_training(config, one)
 
 
-def test_runs_that_cannot_be_told_apart_or_compared(training: TrainConfig, tmp_path: Path) -> None:
-    one = write_run(tmp_path / "one", training, "relu", 1)
-    same = write_run(tmp_path / "same", training, "relu", 1)
-    back = {"source_lang": "bb", "target_lang": "aa"}
-    other = write_run(tmp_path / "other", training, "softmax", 1, **back)
-    with pytest.raises(UserError, match="are both relu with seed 1"):
-        run_jobs(settings(f"runs=[{one},{same}]"))
-    with pytest.raises(UserError, match="relu and softmax have different test sets"):
-        run_jobs(settings(f"runs=[{one},{other}]"))
-    with pytest.raises(UserError, match="nowhere is no run folder"):
-        run_jobs(settings("runs=[nowhere]"))
+def with_model(training: TrainConfig, **changes: Any) -> TrainConfig:
+    return replace(training, model=replace(training.model, **changes))
 
 
-def test_lower_cased_tokens_are_scored_as_tokens(training: TrainConfig, tmp_path: Path) -> None:
-    """Translated from tokens to tokens, against the tokens and the untouched text."""
-    for name in ("test.aa", "test.bb", "test.raw.bb"):
-        (tmp_path / name).write_text("a b .\n")
-    data = {"text": str(tmp_path), "moses": True, "lowercase": True}
-    folder = write_run(tmp_path / "run", training, "relu", 1, **data)
-    (job,), test = run_jobs(settings(f"runs=[{folder}]"))
-    translate, score = job.steps
-    assert {"input_tokenised=true", "detokenise=false"} <= set(translate.arguments)
-    assert {
-        "lowercase=true",
-        f"reference={tmp_path}/test.raw.bb",
-        f"tokenised_reference={tmp_path}/test.bb",
-    } <= set(score.arguments)
-    assert test.kind == "tokenised, lower-cased"
+def test_an_average_of_more_checkpoints_than_are_kept(training: TrainConfig) -> None:
+    fit = replace(training.train, max_updates=5000, save_interval=1000)
+    short = replace(training, train=fit)
+    check_average(settings("+systems.a=''", "average_last=5"), short)
+    with pytest.raises(UserError, match="`average_last` is 6, but of 5000 updates 5 checkpoints"):
+        check_average(settings("+systems.a=''", "average_last=6"), short)
+    with pytest.raises(UserError, match="`average_last` is 11, but of 20000 updates 10"):
+        check_average(settings("+systems.a=''", "average_last=11"), training)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from reluformer.comparison.jobs import Outcome
 from reluformer.comparison.report import Comparison, write_report
-from reluformer.comparison.rows import Difference, Result, rows_of
-from reluformer.comparison.tables import as_csv, as_html, latex, markdown, tables
+from reluformer.comparison.rows import Difference, Result, results_json, rows_of
+from reluformer.comparison.tables import as_csv, as_html, latex, latex_text, markdown, tables
 
 Make = Callable[..., Result]
 NASTY = "a_b|50% <x> & \\"
+SPECIAL = "&%$#_{}~^|[]*"
 
 
 def test_markdown(result: Make) -> None:
@@ -49,9 +50,15 @@ def test_csv_holds_all_tables_with_numbers_as_they_are(result: Make) -> None:
 def test_latex_escapes(result: Make) -> None:
     rows = rows_of([result(NASTY, 1, 30.0)], [], None)
     text = latex(tables(rows, "detokenised")[0], rows)
-    assert r"a\_b|50\% $<$x$>$ \& \textbackslash{} & 1 & 30.0 & 1.5 & 50.0 \\" in text
+    assert r"a\_b\textbar{}50\% $<$x$>$ \& \textbackslash{} & 1 & 30.0 & 1.5 & 50.0 \\" in text
     assert r"\begin{tabular}{lrrrr}" in text
     assert r"$\pm$ test set" in text
+
+
+def test_every_special_character_of_latex() -> None:
+    """Brackets and stars would be arguments of the line end before them."""
+    said = r"\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}\textbar{}{[}{]}{*}"
+    assert latex_text(SPECIAL) == said
 
 
 def test_html_escapes(result: Make) -> None:
@@ -110,3 +117,34 @@ def test_a_report_of_nothing_but_failures(tmp_path: Path) -> None:
     write_report(Comparison("c", [], [], None, "detokenised", [failure], []), tmp_path)
     assert "it broke" in (tmp_path / "table.md").read_text(encoding="utf-8")
     assert (tmp_path / "table.csv").read_text(encoding="utf-8") == "system\n"
+
+
+def notes(results: list[Result], differences: list[Difference], baseline: str | None) -> str:
+    return "\n".join(Comparison("c", results, differences, baseline, "", [], []).notes)
+
+
+def test_a_baseline_without_a_pair_is_said_to_have_none(result: Make) -> None:
+    """It failed, or its seeds are not those of the others."""
+    alone = [result("relu", 1, 30.0), result("base", 2, 30.0)]
+    said = "There is no Δ and no p: no other system has a finished run with a seed of"
+    assert said in notes(alone, [], "base")
+    assert said in notes(alone[:1], [], "base")
+    assert "against base" not in notes(alone, [], "base")
+    paired = notes(alone, [Difference("relu", 1, "bleu", 0.1, 0.5)], "base")
+    assert "Δ and p: against base with the same seed" in paired
+    assert said not in paired
+    assert "Δ" not in notes(alone, [], None)
+
+
+def test_runs_that_were_not_trained_alike(result: Make) -> None:
+    runs = [result(label, seed, 30.0) for label in ("relu", "softmax") for seed in (1, 2)]
+    for run in runs:
+        run.environment.update(commit="abc", threads=1, device="cpu")
+    assert "not trained alike" not in notes(runs, [], None)
+    runs[1].environment.update(threads=None)
+    runs[3].environment.update(commit="def")
+    said = "The runs were not trained alike: "
+    said += "commit: abc (relu-seed1 and 2 more), def (softmax-seed2); "
+    said += "threads: 1 (relu-seed1 and 2 more), None (relu-seed2)."
+    assert said in notes(runs, [], None)
+    assert '"commit": "def"' in results_json(runs, [], [])
