@@ -125,3 +125,11 @@ def is_text(schema: type, key: str) -> bool:
         if get_origin(kind) in (Union, UnionType):
             kind = next(option for option in get_args(kind) if option is not NoneType)
     return kind is str or kind is Path
+
+
+def as_given(override: str, schema: type) -> str:
+    """An override without the quotes that were put around it for Hydra, if they come back."""
+    key, equals, _ = override.partition("=")
+    value = OverridesParser.create().parse_override(override).value()
+    bare = f"{key}{equals}{value}"
+    return bare if parse_arguments([bare], schema).overrides == [override] else override

@@ -7,7 +7,8 @@ from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
 from reluformer.benchmark.report import append_report, console_table
-from reluformer.cli.app import command
+from reluformer.cli.app import command, config_dir_option
+from reluformer.cli.arguments import as_given
 from reluformer.config.bench import BenchConfig, run_benchmark
 
 
@@ -44,8 +45,9 @@ def main(config: BenchConfig) -> None:
 
 def command_line() -> str:
     """What was typed, as a shell reads it."""
-    overrides = (" ".join(shlex.split(one)) for one in HydraConfig.get().overrides.task)
-    return shlex.join(["reluformer-bench", *overrides])
+    overrides = HydraConfig.get().overrides.task
+    words = (as_given(override, BenchConfig) for override in overrides)
+    return shlex.join(["reluformer-bench", *words, *config_dir_option()])
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from reluformer.benchmark.report import usable_cores
 from reluformer.cli import train, translate
 from reluformer.cli.app import command, compose, config_dir_option
-from reluformer.cli.arguments import parse_arguments, quote
-from reluformer.cli.catalogue import parse
+from reluformer.cli.arguments import as_given, quote
 from reluformer.cli.launchers import check_launcher
 from reluformer.comparison.jobs import (
     DONE,
@@ -188,14 +187,8 @@ def launch_command(supervisor: Supervisor, numbers: list[int], launcher: list[st
 def typed() -> list[str]:
     """The command line."""
     overrides = [*HydraConfig.get().overrides.task, *given_launcher()]
-    return ["reluformer-compare", *map(as_given, overrides), *config_dir_option()]
-
-
-def as_given(override: str) -> str:
-    """An override without the quotes that were put around it for Hydra, if they come back."""
-    key, equals, _ = override.partition("=")
-    bare = f"{key}{equals}{parse(override).value()}"
-    return bare if parse_arguments([bare], CompareConfig).overrides == [override] else override
+    words = (as_given(override, CompareConfig) for override in overrides)
+    return ["reluformer-compare", *words, *config_dir_option()]
 
 
 if __name__ == "__main__":

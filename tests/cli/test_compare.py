@@ -20,8 +20,8 @@ from reversal import write_reversal_text
 from reluformer.benchmark.report import usable_cores
 from reluformer.cli import launchers
 from reluformer.cli.app import compose
-from reluformer.cli.arguments import parse_arguments
-from reluformer.cli.compare import as_given, main, shared_by, with_threads
+from reluformer.cli.arguments import as_given, parse_arguments
+from reluformer.cli.compare import main, shared_by, with_threads
 from reluformer.cli.launchers import check_launcher
 from reluformer.config.compare import CompareConfig
 from reluformer.config.data import DataConfig
@@ -102,7 +102,7 @@ def test_a_mechanism_that_is_only_a_new_file(run: Run, tmp_path: Path) -> None:
 def test_what_was_typed_is_written_down(words: list[str]) -> None:
     """Typed into a shell again, it comes to the same configuration."""
     given = parse_arguments(words, CompareConfig).overrides
-    line = shlex.join(map(as_given, given))
+    line = shlex.join(as_given(one, CompareConfig) for one in given)
     assert parse_arguments(shlex.split(line), CompareConfig).overrides == given
     again = compose("compare", main, CompareConfig, shlex.split(line))
     assert again == compose("compare", main, CompareConfig, words)
@@ -110,7 +110,9 @@ def test_what_was_typed_is_written_down(words: list[str]) -> None:
 
 def test_words_are_written_as_they_were_typed() -> None:
     words = ["changes='train.log_interval=100' train.patience=0", "train=a=1 b=2", "jobs=2"]
-    assert [as_given(one) for one in parse_arguments(words, CompareConfig).overrides] == words
+    assert [
+        as_given(one, CompareConfig) for one in parse_arguments(words, CompareConfig).overrides
+    ] == words
 
 
 @pytest.mark.parametrize(
