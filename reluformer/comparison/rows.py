@@ -9,6 +9,7 @@ from statistics import NormalDist, mean, stdev
 from typing import Any
 
 from reluformer.comparison.jobs import Job, read_json
+from reluformer.evaluation.probes import ANSWERS
 from reluformer.model.transformer import SITES
 from reluformer.training.metrics import read_metrics
 
@@ -78,11 +79,26 @@ def read_result(job: Job, environment: dict[str, Any]) -> Result:
         "bleu_tokenised": scores["tokenised_lowercased"]["bleu"],
         **{name: summary.get(name) for name in kept},
         "sentences_per_second": timing.get("lines_per_second"),
+        **document_numbers(scores, timing.get("windows")),
     }
     signatures = {key: value for key, value in measures.items() if isinstance(value, str)}
     signatures["bleu_detokenised"] = scores["detokenised"]["bleu_signature"]
     signatures["bleu_tokenised"] = scores["tokenised_lowercased"]["bleu_signature"]
     return Result(job.label, job.seed, numbers, signatures, read_curves(run), environment)
+
+
+def document_numbers(scores: dict[str, Any], windows: dict[str, int] | None) -> dict[str, Number]:
+    """What a system of documents has beside its d-BLEU; nothing for one of sentences."""
+    numbers: dict[str, Number] = {}
+    if scores.get("documents"):
+        numbers["sentence_bleu"] = scores["detokenised"]["bleu"]
+    if windows and windows["windows"]:
+        numbers["windows"] = windows["windows"]
+        numbers["repaired"] = windows["repaired"] / windows["windows"]
+    if probes := scores.get("probes"):
+        total = sum(count[answer] for count in probes for answer in ANSWERS)
+        numbers["probes_right"] = sum(count["right"] for count in probes) / total
+    return numbers
 
 
 def read_curves(run: Path) -> dict[str, dict[int, float]]:

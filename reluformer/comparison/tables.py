@@ -65,6 +65,7 @@ def tables(rows: Sequence[Row], bleu: str) -> list[Table]:
     """The tables that have anything to say about these rows; `bleu` says which BLEU it is."""
     groups = {
         "Quality": quality(bleu),
+        "Documents": DOCUMENTS,
         "Cost": COST,
         "Attention": by_site(SITES, ATTENTION),
         "Feed-forward networks": by_site(FFN_SITES, FFN),
@@ -100,6 +101,12 @@ def count_of(row: Row, metric: str) -> str | None:
     return None if pairs is None else f"{significant:.0f} of {pairs:.0f}"
 
 
+DOCUMENTS = [
+    number("s-BLEU (detokenised)", "sentence_bleu", "{:.1f}"),
+    number("windows", "windows", "{:,.0f}"),
+    number("windows repaired", "repaired", "{:.1%}"),
+    number("right where context decides", "probes_right", "{:.1%}"),
+]
 COST = [
     number("parameters", "parameters", "{:,.0f}"),
     number("training tokens/s", "tokens_per_second", "{:,.0f}"),

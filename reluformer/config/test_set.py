@@ -9,6 +9,7 @@ from reluformer.data.moses import detokenise_lines
 from reluformer.data.preprocess import find_text
 from reluformer.data.text import read_lines, scan_text
 from reluformer.errors import UserError
+from reluformer.evaluation.documents import joined_documents
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class TestSet:
     """Source and references: `plain` as it was before any treatment, `treated` as in training.
 
     Lower-cased Moses tokens do not survive being detokenised and tokenised again, so a corpus
-    of them is scored `as_tokens`; every other one in plain text.
+    of them is scored `as_tokens`; every other one in plain text. Of documents the score is d-BLEU:
+    each document is one line.
     """
 
     source: Path
@@ -33,6 +35,7 @@ class TestSet:
     target_lang: str
     moses: bool
     lowercase: bool
+    documents: bool = False
 
     @classmethod
     def of(cls, data: DataConfig) -> "TestSet":
@@ -48,14 +51,15 @@ class TestSet:
                 )
         raw = find_text(folder / f"test.raw.{data.target_lang}")
         plain = raw if raw.exists() else treated
-        return cls(source, plain, treated, data.target_lang, data.moses, data.lowercase)
+        treatment = data.moses, data.lowercase, data.documents
+        return cls(source, plain, treated, data.target_lang, *treatment)
 
     @property
     def content(self) -> tuple[Any, ...]:
         """All that scores depend on: equal for equal texts, wherever they lie."""
         texts = (self.source, self.plain, self.treated)
         hashes = (scan_text(path).sha256 for path in texts)
-        return (*hashes, self.target_lang, self.moses, self.lowercase)
+        return (*hashes, self.target_lang, self.moses, self.lowercase, self.documents)
 
     @property
     def as_tokens(self) -> bool:
@@ -64,7 +68,8 @@ class TestSet:
     @property
     def kind(self) -> str:
         """Which BLEU this is, in words."""
-        return "tokenised, lower-cased" if self.as_tokens else "detokenised"
+        form = "tokenised, lower-cased" if self.as_tokens else "detokenised"
+        return f"{form}, of documents" if self.documents else form
 
     def translate_settings(self) -> list[str]:
         """What reluformer-translate has to know about the source and the output wanted."""
@@ -83,6 +88,9 @@ class TestSet:
             f"hypothesis_tokenised={self.as_tokens}".lower(),
             f"reference_tokenised={not untouched}".lower(),
         ]
+        probes = self.source.with_name("test.probes.jsonl")
+        if self.documents and probes.exists():
+            settings.append(f"probes={probes}")
         if self.as_tokens and untouched:
             settings.append(f"tokenised_reference={self.treated}")
         return settings
@@ -90,14 +98,20 @@ class TestSet:
     def hypotheses(self, path: Path) -> Texts:
         """Translations that were made with `translate_settings`."""
         lines = list(read_lines(path))
-        return Texts(lines, self._detokenised(lines) if self.as_tokens else lines)
+        return self._texts(lines, self._detokenised(lines) if self.as_tokens else lines)
 
     def references(self) -> Texts:
         treated = list(read_lines(self.treated))
         plain = list(read_lines(self.plain))
         if self.moses and self.plain == self.treated:
             plain = self._detokenised(plain)
-        return Texts(treated if self.as_tokens else plain, plain)
+        return self._texts(treated if self.as_tokens else plain, plain)
+
+    def _texts(self, bleu: list[str], chrf: list[str]) -> Texts:
+        """For either metric, each document as one line where there are documents."""
+        if self.documents:
+            bleu, chrf = (joined_documents(lines) for lines in (bleu, chrf))
+        return Texts(bleu, chrf)
 
     def _detokenised(self, lines: list[str]) -> list[str]:
         return list(detokenise_lines(lines, self.target_lang))

@@ -117,6 +117,14 @@ def score_documents(
     )
 
 
+def joined_documents(lines: Sequence[str]) -> list[str]:
+    """The documents of a text with marks, a line for each."""
+    layout = Layout.of(lines)
+    sentences = layout.sentences(lines)
+    starts = [start for start in layout.starts if start < len(sentences)]
+    return join(sentences, list(pairwise([*starts, len(sentences)])))
+
+
 def join(sentences: Sequence[str], spans: Sequence[tuple[int, int]]) -> list[str]:
     """One line for each document; sentences without text add nothing."""
     return [" ".join(filter(None, sentences[begin:end])) for begin, end in spans]

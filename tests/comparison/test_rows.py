@@ -5,7 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-from reluformer.comparison.rows import Difference, Result, rows_of, seed_interval, student
+from reluformer.comparison.rows import (
+    Difference,
+    Result,
+    document_numbers,
+    rows_of,
+    seed_interval,
+    student,
+)
 
 Make = Callable[..., Result]
 
@@ -53,3 +60,12 @@ def test_significance_is_that_of_the_worst_pair(result: Make) -> None:
     assert (relu.numbers["bleu_significant"], relu.numbers["bleu_pairs"]) == (2, 3)
     assert "bleu_p" not in base.numbers
     assert "chrf_p" not in relu.numbers
+
+
+def test_what_documents_have_besides() -> None:
+    counts = [{"right": 3, "wrong": 1, "neither": 0}, {"right": 1, "wrong": 2, "neither": 1}]
+    scores = {"documents": {"bleu": 40.0}, "detokenised": {"bleu": 30.0}, "probes": counts}
+    found = document_numbers(scores, {"windows": 8, "repaired": 2})
+    assert found == {"sentence_bleu": 30.0, "windows": 8, "repaired": 0.25, "probes_right": 0.5}
+    plain = {"documents": None, "detokenised": {"bleu": 30.0}, "probes": []}
+    assert document_numbers(plain, {"windows": 0, "repaired": 0}) == {}

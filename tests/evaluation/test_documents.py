@@ -5,7 +5,12 @@ import sacrebleu
 
 from reluformer.data.forms import Forms
 from reluformer.errors import UserError
-from reluformer.evaluation.documents import Layout, by_length, score_documents
+from reluformer.evaluation.documents import (
+    Layout,
+    by_length,
+    joined_documents,
+    score_documents,
+)
 
 REFERENCE = ["the old man reads a book .", "he likes it .", "", "a dog runs over the green grass ."]
 HYPOTHESIS = [
@@ -51,6 +56,10 @@ def test_documents_are_lines():
     assert (bucket.words, bucket.documents) == ("0-31", 2)
     assert bucket.document_bleu == found.bleu
     assert bucket.sentence_bleu == sacrebleu.corpus_bleu(HYPOTHESIS, [REFERENCE]).score
+
+
+def test_a_text_with_marks_is_joined():
+    assert joined_documents(TEXT) == [" ".join(REFERENCE[:2]), REFERENCE[3]]
 
 
 def test_lengths_have_buckets():
