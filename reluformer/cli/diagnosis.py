@@ -95,7 +95,8 @@ def options_of(override: Override) -> list[str | None]:
 
 def explain_misfit(catalogue: Catalogue, groups: list[Override]) -> str | None:
     """An option whose file sets what this command does not have, as another command's would."""
-    for override in groups:
+    chosen = choices(catalogue.compose([]))
+    for override in (one for one in groups if key_of(one) in chosen):
         try:
             compose_chosen(catalogue, [override])
         except HydraException as error:

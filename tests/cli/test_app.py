@@ -203,7 +203,7 @@ def test_options_may_stand_anywhere(demo: Callable[..., Any]) -> None:
         (["layer=linear"], "no group `layer`; did you mean layer@first or layer@second?"),
         (["layer@frist=linear"], "has no group `layer@frist`; did you mean layer@first"),
         (["experiment=small/fats"], "has no option `small/fats`; did you mean small/fast?"),
-        (["experiment=broken"], "In 'experiment/broken': ConfigKeyError"),
+        (["experiment=broken"], "`experiment=broken` does not fit "),
         (["rate=fast"], "`rate` must be a number, but is 'fast'"),
         (["rate="], "`rate` must be a number, but is ''"),
         (["rate=null"], "`rate` must have a value, but is null"),

@@ -98,8 +98,9 @@ def test_analysis_of_a_trained_run(folder: Path) -> None:
     assert [layer["site"] for layer in layers] == sites
     for layer in layers:
         assert 0 <= layer["statistics"]["sparsity"] <= 1
-        assert all(ratio > 0 for ratio in layer["variance_ratio"].values())
-    assert list(layers[1]["variance_ratio"]) == ["1", "2-3", "4-7", "8-15"]
+        assert layer["variance_ratio"] > 0
+        assert all(ratio > 0 for ratio in layer["variance_ratio_by_n"].values())
+    assert list(layers[1]["variance_ratio_by_n"]) == ["1", "2-3", "4-7", "8-15"]
     assert (written / "variance.png").stat().st_size > 0
 
 

@@ -30,6 +30,8 @@ def make_training(run: Path, corpus: Corpus, max_updates: int, **changes: object
         "max_updates": max_updates,
         "max_tokens": 256,
         "update_freq": 2,
+        "memory_aware": False,
+        "recompute": False,
         "precision": "fp32",
         "log_interval": 3,
         "statistics_interval": 4,
