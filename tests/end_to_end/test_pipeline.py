@@ -88,6 +88,37 @@ def test_each_attention_learns_to_spell_backwards(folder: Path, kind: str) -> No
     assert (folder / f"{kind}.json").stat().st_size > 0
 
 
+def test_documents_are_translated_line_for_line(folder: Path) -> None:
+    """Sentences first, then windows; by memory, with recomputation: whatever the model has learned,
+    marks stay in place and every line has a line."""
+    for path in sorted((folder / "text").iterdir()):
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        marked = [line for i in range(0, len(lines), 5) for line in ("<d>", *lines[i : i + 5])]
+        (folder / "documents").mkdir(exist_ok=True)
+        (folder / "documents" / path.name).write_text("\n".join(marked) + "\n", encoding="utf-8")
+    data = [*DATA, "data.text=documents", "data.binary=documents_binary", "data.documents=true"]
+    command(folder, "preprocess", *data)
+    windows = ["windows.length=64", "windows.sentence_updates=20"]
+    lean = ["train.memory_aware=true", "train.recompute=true", "train.max_updates=40"]
+    often = ["train.valid_interval=20", "train.save_interval=20", "train.valid_sentences=5"]
+    options = [*attention("relu_centered"), *windows, *lean]
+    command(folder, "train", *data, *SMALL, *options, *often, "run=of_documents")
+    where = ["run=of_documents", "input=documents/test.aa", "timing=timing.json", "threads=1"]
+    command(folder, "translate", *where, "output=documents.bb", "documents.overlap=1")
+    scores = ["timing=timing.json", "output=documents.json"]
+    command(folder, "score", "hypothesis=documents.bb", "reference=documents/test.bb", *scores)
+    (system,) = json.loads((folder / "documents.json").read_text())["systems"]
+    assert system["documents"]["documents"] == 20
+    assert system["windows"]["windows"] >= 20
+    ours, theirs = (read(folder, name) for name in ("documents.bb", "documents/test.bb"))
+    assert len(ours) == len(theirs)
+    assert [line == "<d>" for line in ours] == [line == "<d>" for line in theirs]
+
+
+def read(folder: Path, name: str) -> list[str]:
+    return (folder / name).read_text(encoding="utf-8").split("\n")
+
+
 def test_analysis_of_a_trained_run(folder: Path) -> None:
     """Every attention layer, with the variance it adds by visible keys, and a picture."""
     command(folder, "train", *DATA, *SMALL, "train.max_updates=2", "run=looked_into")
