@@ -10,7 +10,7 @@ import io
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -26,32 +26,50 @@ DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, 
 def extract_members(archive: Path, members: Mapping[str, Path], max_bytes: int) -> None:
     """Write the members (name in the archive -> file to write) of a .tar or .tar.gz.
 
-    Raises UserError if the file is no such archive or damaged, a member is missing, doubled, or
-    no plain file, or the archive holds more than `max_bytes` unpacked; files may then be left
-    under `.partial` names, but none under its own name is incomplete.
+    Raises UserError as `extract_chosen` does, and if a member is missing.
     """
-    found: set[str] = set()
     others: list[str] = []
+
+    def choose(name: str) -> Path | None:
+        if name not in members:
+            others.append(name[:80])
+        return members.get(name)
+
+    written = extract_chosen(archive, choose, max_bytes)
+    missing = [name for name, file in members.items() if file not in written]
+    if missing:
+        holds = ", ".join(sorted(others)[:8]) or "nothing else"
+        raise UserError(f"{archive} lacks {', '.join(missing)}; besides, it holds {holds}")
+
+
+def extract_chosen(
+    archive: Path, choose: Callable[[str], Path | None], max_bytes: int
+) -> set[Path]:
+    """Write the members that `choose` names a file for, given their names; return these files.
+
+    `choose` must only name files that its caller means to write, whatever name it is given. Raises
+    UserError if the archive is no .tar or .tar.gz or damaged, a member is doubled or no plain file,
+    or the archive holds more than `max_bytes` unpacked; files may then be left under `.partial`
+    names, but none under its own name is incomplete.
+    """
+    written: set[Path] = set()
     try:
         with _opened(archive, max_bytes) as tar:
             for entry in tar:
                 name = entry.name.removeprefix("./")
-                if name not in members:
-                    others.append(name[:80])
+                file = choose(name)
+                if file is None:
                     continue
-                if name in found:
+                if file in written:
                     raise UserError(f"{archive} holds {name} twice; which is meant can't be told")
-                _write_member(archive, tar, entry, members[name])
-                found.add(name)
+                _write_member(archive, tar, entry, file)
+                written.add(file)
     except DAMAGE as error:
         reason = str(error) or type(error).__name__
         raise UserError(
             f"{archive} is no readable .tar or .tar.gz archive ({reason}); fetch it again"
         ) from None
-    missing = [name for name in members if name not in found]
-    if missing:
-        holds = ", ".join(sorted(others)[:8]) or "nothing else"
-        raise UserError(f"{archive} lacks {', '.join(missing)}; besides, it holds {holds}")
+    return written
 
 
 def _write_member(archive: Path, tar: tarfile.TarFile, entry: tarfile.TarInfo, file: Path) -> None:

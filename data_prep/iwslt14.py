@@ -12,11 +12,14 @@ from pathlib import Path
 from xml.sax.saxutils import unescape
 
 import numpy as np
+import parallel_text
 import steps
 from archive import extract_members
 from download import Download
+from marks import find_marks
 from output import Output, Report, check_name
-from steps import Fate, Side, Sides
+from parallel_text import Side, Text
+from steps import Fate
 
 from reluformer.cli.app import command
 from reluformer.console import console
@@ -116,15 +119,14 @@ def fill_train_and_valid(config: Iwslt14Config, archive: Path, work: Path, stagi
         steps.write_lines(work / f"train.{lang}", training_lines(work / f"train.tags.de-en.{lang}"))
     lines = [count_lines(work / f"train.{lang}") for lang in LANGS]
     check_sides(archive, "train.tags.de-en", lines)
-    sides, total = tokenised_sides(config, work, "train", raw="train")
-    lengths, digests = steps.measure(sides, total)
-    fates = steps.judge_lengths(lengths, MAX_LENGTH, MAX_RATIO)
+    text = tokenised_text(config, work, "train", raw="train")
+    fates = text.judge(MAX_LENGTH, MAX_RATIO)
     steps.split_every_nth(fates, EVERY_NTH, (Fate.VALID,))
-    counts: Report = {"read": total, "dropped": steps.count_dropped(fates)}
+    counts: Report = {"read": text.pairs, "dropped": steps.count_dropped(fates)}
     for fate in (Fate.TRAIN, Fate.VALID):
-        split, chosen = fate.name.lower(), fates == fate
-        counts[split] = steps.write_split(sides, staging, split, chosen, lengths)
-    leaked = np.isin(digests[fates == Fate.VALID], digests[fates == Fate.TRAIN])
+        split = fate.name.lower()
+        counts[split] = text.write_split(staging, split, fates == fate)
+    leaked = np.isin(text.digests[fates == Fate.VALID], text.digests[fates == Fate.TRAIN])
     counts["valid"]["pairs_also_in_train"] = int(leaked.sum())
     return counts
 
@@ -141,9 +143,8 @@ def fill_test(config: Iwslt14Config, archive: Path, work: Path, staging: Path) -
         # detokenised scores need, is without them.
         steps.write_lines(work / f"test.{lang}", (line.replace("’", "'") for line in lines))
         steps.write_lines(work / f"test.raw.{lang}", map(unescape_xml, lines))
-    sides, total = tokenised_sides(config, work, "test", raw="test.raw")
-    lengths, _ = steps.measure(sides, total)
-    return steps.write_split(sides, staging, "test", np.ones(total, dtype=bool), lengths)
+    text = tokenised_text(config, work, "test", raw="test.raw")
+    return text.write_split(staging, "test", ~text.marks)
 
 
 def check_sides(archive: Path, what: str, counts: list[int]) -> None:
@@ -152,16 +153,17 @@ def check_sides(archive: Path, what: str, counts: list[int]) -> None:
         raise UserError(f"{archive}: {what} has {found}; the archive is not the published one")
 
 
-def tokenised_sides(config: Iwslt14Config, work: Path, split: str, raw: str) -> tuple[Sides, int]:
-    """Both sides of work/<split>, tokenised; work/<raw> is the text as it is read by people."""
-    total = steps.count_pairs(work / f"{split}.de", work / f"{split}.en")
+def tokenised_text(config: Iwslt14Config, work: Path, split: str, raw: str) -> Text:
+    """The text of work/<split>, tokenised; work/<raw> is the text as it is read by people."""
+    marks = find_marks(work / f"{split}.de", work / f"{split}.en")
 
     def side(lang: str) -> Side:
         tokens = work / f"{split}.tokens.{lang}"
-        steps.tokenise_file(work / f"{split}.{lang}", tokens, lang, config.workers, total)
+        path = work / f"{split}.{lang}"
+        parallel_text.tokenise_file(path, tokens, lang, config.workers, len(marks))
         return Side(lang, work / f"{raw}.{lang}", tokens, config.lowercase)
 
-    return (side("de"), side("en")), total
+    return parallel_text.measure((side("de"), side("en")), marks)
 
 
 def training_lines(path: Path) -> Iterator[str]:

@@ -28,7 +28,7 @@ Report = dict[str, Any]
 
 @dataclass(frozen=True)
 class Output:
-    """data/<name>/text, made by a recipe from sources (role -> file) with options."""
+    """data/<name>/text, made by a recipe from sources (role -> file or folder) with options."""
 
     name: str
     recipe: str
@@ -42,7 +42,7 @@ class Output:
     @cached_property
     def made_from(self) -> Report:
         """What the output depends on: recipe, options, and the sources' checksums."""
-        digests = {role: file_digest(path) for role, path in self.sources.items()}
+        digests = {role: source_digest(path) for role, path in self.sources.items()}
         options = dict(self.options)
         return {
             "recipe": self.recipe,
@@ -145,6 +145,14 @@ def check_name(setting: str, value: str) -> None:
         raise UserError(f"`{setting}` {rule}, but is {value!r}")
 
 
+def check_least(config: Any, least: int, *settings: str) -> None:
+    """Refuse a number below the least; None, which switches a setting off, is let through."""
+    for setting in settings:
+        value = getattr(config, setting)
+        if value is not None and value < least:
+            raise UserError(f"`{setting}` must be at least {least}, but is {value}")
+
+
 def read_report(folder: Path) -> Report | None:
     try:
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
@@ -159,6 +167,16 @@ def file_digest(path: Path) -> str:
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
+    return digest.hexdigest()
+
+
+def source_digest(path: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of a folder's text files."""
+    if not path.is_dir():
+        return file_digest(path)
+    digest = hashlib.sha256()
+    for file in sorted(path.glob("*.txt")):
+        digest.update(f"{file.name}\0{file_digest(file)}\n".encode())
     return digest.hexdigest()
 
 

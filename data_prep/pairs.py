@@ -1,24 +1,26 @@
 """Any parallel text, line n of one file translating line n of the other, made ready for a run."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import steps
+from document_report import print_documents
+from marks import draw_documents, find_marks, split_documents
 from omegaconf import MISSING
-from output import Output, Report, check_name
-from steps import Fate, Side, Sides
+from output import Output, Report, check_least, check_name
+from parallel_text import Form, Text, open_text, take_splits
+from steps import Fate, Fates
 
 from reluformer.cli.app import command
 from reluformer.console import console
 from reluformer.errors import UserError
 
 Files = dict[str, tuple[Path, Path]]  # split (or "all") -> source and target file
-Opened = Callable[[str], tuple[Sides, int]]  # split -> its sides and number of pairs
 
 SPLITS = ("train", "valid", "test")
+HELD_OUT = (Fate.VALID, Fate.TEST)
 # Settings that don't change what is written. The languages are known from the sources' names, and
 # their direction makes no difference: one folder serves both.
 NOT_IN_THE_TEXT = {"name", "source_lang", "target_lang", "source", "target", "folder"}
@@ -70,21 +72,17 @@ class PairsConfig:
             check_name("extra_tests", test)
             if test in SPLITS or test.endswith(".raw"):
                 raise UserError(f"`extra_tests` can't hold {test!r}, a name that is taken")
-        for setting, least in (
-            ("valid_size", 1),
-            ("test_size", 1),
-            ("every_nth", 2),
-            ("max_length", 1),
-            ("max_ratio", 1),
-            ("workers", 1),
-        ):
-            value = getattr(self, setting)
-            if value is not None and value < least:
-                raise UserError(f"`{setting}` must be at least {least}, but is {value}")
+        check_least(self, 1, "valid_size", "test_size", "max_length", "max_ratio", "workers")
+        check_least(self, 2, "every_nth")
 
     @property
     def langs(self) -> tuple[str, str]:
         return self.source_lang, self.target_lang
+
+    @property
+    def sizes(self) -> dict[Fate, int]:
+        """How many pairs to draw for the held-out splits."""
+        return {Fate.VALID: self.valid_size, Fate.TEST: self.test_size}
 
 
 @command("data_prep/pairs", PairsConfig)
@@ -93,6 +91,8 @@ def main(config: PairsConfig) -> None:
 
     Reads two files, plain or gzipped, or a folder that holds train, valid and test files. Writes
     data/<name>/text with train, valid and test, and prepare.json, which says how they were made.
+    Lines `<d>` or `<d NAME>` on the same lines of both sides, also the first, open documents: the
+    marks are kept, and documents are drawn whole, until they hold `valid_size` pairs or more.
 
     Examples:
         python data_prep/pairs.py source=a.de target=a.en name=mine source_lang=de target_lang=en
@@ -101,8 +101,10 @@ def main(config: PairsConfig) -> None:
     """
     files = find_folder_files(config) if config.folder else find_two_files(config)
     # All files are checked before any work, as tokenising the first ones can take long.
-    totals = {split: steps.count_pairs(*pair) for split, pair in files.items()}
+    marks = {split: find_marks(*pair) for split, pair in files.items()}
     options = {key: value for key, value in asdict(config).items() if key not in NOT_IN_THE_TEXT}
+    if any(found.any() for found in marks.values()):
+        options["documents"] = True  # so that text made when marks were no marks isn't reused
     sources = {
         f"{split}.{lang}": path
         for split, pair in files.items()
@@ -110,13 +112,20 @@ def main(config: PairsConfig) -> None:
     }
     output = Output(config.name, "pairs", options, sources)
 
+    def opened(staging: Path, split: str) -> Text:
+        paths = dict(zip(config.langs, files[split], strict=True))
+        form = Form(config.moses, config.lowercase, config.workers)
+        return open_text(paths, form, staging / "work", split, marks[split])
+
     def fill(staging: Path) -> Report:
-        opened = partial(open_split, config, staging, files, totals)
-        write = split_all if config.folder is None else take_splits
-        return write(config, opened, staging)
+        if config.folder is None:
+            return split_all(config, opened(staging, "all"), staging)
+        held_out = ("valid", "test", *config.extra_tests)
+        return take_splits(partial(opened, staging), partial(judge, config), held_out, staging)
 
     report = output.make(fill, config.overwrite)
     steps.print_counts(report["counts"])
+    print_documents(report["counts"])
     console.print(f"prepared {output.folder}")
 
 
@@ -152,64 +161,35 @@ def _find_file(folder: Path, stem: str, lang: str, split: str) -> Path:
     raise UserError(f"no {stem}.{lang} or {stem}.{lang}.gz in {folder}; {found}; {remedy}")
 
 
-def open_split(
-    config: PairsConfig, staging: Path, files: Files, totals: Mapping[str, int], split: str
-) -> tuple[Sides, int]:
-    """The two sides of a split, tokenised if asked for, and their number of lines."""
-
-    def side(lang: str, raw: Path) -> Side:
-        if not config.moses:
-            return Side(lang, raw, None, config.lowercase)
-        tokens = staging / "work" / f"{split}.{lang}"
-        steps.tokenise_file(raw, tokens, lang, config.workers, totals[split])
-        return Side(lang, raw, tokens, config.lowercase)
-
-    source, target = files[split]
-    sides = side(config.source_lang, source), side(config.target_lang, target)
-    return sides, totals[split]
-
-
-def split_all(config: PairsConfig, opened: Opened, staging: Path) -> Report:
+def split_all(config: PairsConfig, text: Text, staging: Path) -> Report:
     """Judge all pairs, then draw valid and test; no held-out pair also stands in train."""
-    sides, total = opened("all")
-    lengths, digests = steps.measure(sides, total)
-    fates = clean(config, lengths, digests)
-    splits = (Fate.VALID, Fate.TEST)
-    if config.every_nth is not None:
-        steps.split_every_nth(fates, config.every_nth, splits)
+    fates = judge(config, text)
+    if text.has_documents:
+        split_documents(fates, text.marks, partial(deal_documents, config))
+    elif config.every_nth is not None:
+        steps.split_every_nth(fates, config.every_nth, HELD_OUT)
     else:
-        sizes = (config.valid_size, config.test_size)
-        steps.split_randomly(fates, dict(zip(splits, sizes, strict=True)), config.seed)
-    steps.mark_leaked(fates, digests)
-    counts: Report = {"read": total, "dropped": steps.count_dropped(fates)}
-    for fate in (Fate.TRAIN, Fate.VALID, Fate.TEST):
-        split, chosen = fate.name.lower(), fates == fate
-        counts[split] = steps.write_split(sides, staging, split, chosen, lengths)
+        steps.split_randomly(fates, config.sizes, config.seed)
+    steps.mark_leaked(fates, text.digests)
+    counts: Report = {"read": text.pairs, "dropped": steps.count_dropped(fates)}
+    for fate in (Fate.TRAIN, *HELD_OUT):
+        split = fate.name.lower()
+        counts[split] = text.write_split(staging, split, fates == fate)
     return counts
 
 
-def take_splits(config: PairsConfig, opened: Opened, staging: Path) -> Report:
-    """Clean the training pairs; take valid and test as they are, and count those seen in train."""
-    sides, total = opened("train")
-    lengths, digests = steps.measure(sides, total)
-    fates = clean(config, lengths, digests)
-    chosen = fates == Fate.TRAIN
-    seen = digests[chosen]
-    counts: Report = {"read": total, "dropped": steps.count_dropped(fates)}
-    counts["train"] = steps.write_split(sides, staging, "train", chosen, lengths)
-    for split in ("valid", "test", *config.extra_tests):
-        sides, total = opened(split)
-        lengths, digests = steps.measure(sides, total)
-        every = np.ones(total, dtype=bool)
-        counts[split] = steps.write_split(sides, staging, split, every, lengths)
-        counts[split]["pairs_also_in_train"] = int(np.isin(digests, seen).sum())
-    return counts
+def deal_documents(config: PairsConfig, fates: Fates, sizes: np.ndarray) -> None:
+    """Split documents of so many kept pairs as single pairs would be."""
+    if config.every_nth is not None:
+        steps.split_every_nth(fates, config.every_nth, HELD_OUT)
+    else:
+        draw_documents(fates, sizes, config.sizes, config.seed)
 
 
-def clean(config: PairsConfig, lengths: steps.Lengths, digests: np.ndarray) -> steps.Fates:
-    fates = steps.judge_lengths(lengths, config.max_length, config.max_ratio)
+def judge(config: PairsConfig, text: Text) -> Fates:
+    fates = text.judge(config.max_length, config.max_ratio)
     if config.deduplicate:
-        steps.mark_duplicates(fates, digests)
+        steps.mark_duplicates(fates, text.digests)
     return fates
 
 

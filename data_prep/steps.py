@@ -1,19 +1,16 @@
-"""What the recipes share: judging pairs, splitting them, and writing the splits."""
+"""What the recipes share: judging pairs, splitting them, and saying what became of them."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from enum import IntEnum
-from itertools import compress
 from pathlib import Path
 from random import Random
 
 import numpy as np
 from output import Report
 
-from reluformer.console import console, track
-from reluformer.data.moses import tokenise_lines
-from reluformer.data.text import iterate_parallel, read_lines
+from reluformer.console import console
 from reluformer.errors import UserError
 
 Lengths = np.ndarray  # (2, lines) int32, tokens of source and target
@@ -31,6 +28,11 @@ class Fate(IntEnum):
     BAD_RATIO = 5
     DUPLICATE = 6
     LEAKED = 7
+    UNUSED = 8  # in a split's share of the text, but beyond the size that was asked for
+    MARK = 9  # no pair at all, but the mark of a document
+
+
+DROPPED = (Fate.EMPTY, Fate.TOO_LONG, Fate.BAD_RATIO, Fate.DUPLICATE, Fate.LEAKED)
 
 
 # ---- Judging and splitting: pure functions of lengths and digests ----
@@ -85,7 +87,7 @@ def mark_leaked(fates: Fates, digests: np.ndarray) -> None:
 
 def count_dropped(fates: Fates) -> dict[str, int]:
     counts = np.bincount(fates, minlength=len(Fate))
-    return {fate.name.lower(): int(counts[fate]) for fate in Fate if fate > Fate.TEST}
+    return {fate.name.lower(): int(counts[fate]) for fate in DROPPED}
 
 
 # ---- Lines ----
@@ -105,83 +107,19 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     partial.replace(path)
 
 
-@dataclass(frozen=True)
-class Side:
-    """One language of a parallel text: the lines as they came, and as the model will read them."""
-
-    lang: str
-    raw: Path
-    tokens: Path | None  # Moses tokens in true case, where the text is tokenised
-    lowercase: bool
-
-    @property
-    def keeps_raw(self) -> bool:
-        """Whether the model's text differs from the untouched text that scoring needs."""
-        return self.tokens is not None or self.lowercase
-
-    def lines(self) -> Iterator[str]:
-        for line in read_lines(self.tokens or self.raw):
-            yield line.lower() if self.lowercase else line
-
-    def write(self, folder: Path, split: str, chosen: np.ndarray, with_raw: bool) -> None:
-        """Write the lines of a mask as <split>.<lang>, and untouched as <split>.raw.<lang>."""
-        write_lines(folder / f"{split}.{self.lang}", compress(self.lines(), chosen))
-        if with_raw and self.keeps_raw:
-            raw_lines = compress(read_lines(self.raw), chosen)
-            write_lines(folder / f"{split}.raw.{self.lang}", raw_lines)
-
-
-Sides = tuple[Side, Side]
-
-
-def count_pairs(source: Path, target: Path) -> int:
-    """Pairs of two aligned files; UserError for unequal or no lines, or text that isn't UTF-8."""
-    total = sum(1 for _ in iterate_parallel(source, target))
-    if total == 0:
-        raise UserError(f"{source} and {target} hold no lines; nothing to prepare")
-    return total
-
-
-def tokenise_file(raw: Path, tokens: Path, lang: str, workers: int | None, total: int) -> Path:
-    """Moses tokens of each line, in a file that is kept if an interrupted run has finished it."""
-    if not tokens.exists():
-        tokens.parent.mkdir(parents=True, exist_ok=True)
-        lines = tokenise_lines(read_lines(raw), lang, workers)
-        write_lines(tokens, track(lines, f"tokenising {raw.name}", total))
-    return tokens
-
-
-def measure(sides: Sides, total: int) -> tuple[Lengths, np.ndarray]:
-    """Tokens (words, where the text isn't tokenised) of both sides, and a digest of each pair."""
-    lengths = np.zeros((2, total), dtype=np.int32)
-    digests = np.zeros(total, dtype=np.uint64)
-    pairs = zip(sides[0].lines(), sides[1].lines(), strict=True)
-    for number, (source, target) in enumerate(track(pairs, "measuring", total)):
-        lengths[:, number] = len(source.split()), len(target.split())
-        digests[number] = pair_digest(source, target)
-    return lengths, digests
-
-
-def write_split(
-    sides: Sides, folder: Path, split: str, chosen: np.ndarray, lengths: Lengths
-) -> Report:
-    """Write a split's pairs and count them; all splits but train are also kept untouched.
-
-    Raises UserError for a split without pairs, as training or scoring on it would fail later.
-    """
-    if not chosen.any():
-        remedy = "give more text, or less strict filters and smaller splits"
-        raise UserError(f"of {len(chosen):,} pairs none is left for {split}; {remedy}")
-    for side in sides:
-        side.write(folder, split, chosen, with_raw=split != "train")
-    tokens = {
-        side.lang: int(length[chosen].sum()) for side, length in zip(sides, lengths, strict=True)
-    }
-    return {
-        "pairs": int(chosen.sum()),
-        "tokens": tokens,
-        "with_an_empty_side": int((lengths[:, chosen].min(axis=0) == 0).sum()),
-    }
+def write_parallel(paths: Sequence[Path], pairs: Iterable[tuple[str, str]]) -> None:
+    """Write two aligned files at once; they appear under their names only when complete."""
+    partials = [path.with_name(path.name + ".partial") for path in paths]
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(partial.open("w", encoding="utf-8", newline="\n"))
+            for partial in partials
+        ]
+        for pair in pairs:
+            for file, line in zip(files, pair, strict=True):
+                file.write(line + "\n")
+    for partial, path in zip(partials, paths, strict=True):
+        partial.replace(path)
 
 
 def print_counts(counts: Report) -> None:
@@ -189,12 +127,13 @@ def print_counts(counts: Report) -> None:
     for split, count in counts.items():
         if isinstance(count, dict) and "pairs" in count:
             tokens = ", ".join(f"{number:,} {lang}" for lang, number in count["tokens"].items())
+            documents = f" in {count['documents']:,} documents" if "documents" in count else ""
             notes = "".join(
                 f", {number:,} {key.replace('_', ' ')}"
                 for key, number in count.items()
-                if key not in ("pairs", "tokens") and number
+                if key not in ("pairs", "tokens", "documents", "document_lengths") and number
             )
-            console.print(f"{split}: {count['pairs']:,} pairs, tokens {tokens}{notes}")
+            console.print(f"{split}: {count['pairs']:,} pairs{documents}, tokens {tokens}{notes}")
     reasons = [
         f"{number:,} {key.replace('_', ' ')}" for key, number in counts["dropped"].items() if number
     ]

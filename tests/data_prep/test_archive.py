@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from archive import extract_members
+from archive import extract_chosen, extract_members
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -105,6 +105,20 @@ def test_missing_members_are_named_beside_what_is_there(tmp_path, folder):
     archive = pack(tmp_path / "x.tgz", [entry("a", b"1"), entry("other/b", b"2")])
     with pytest.raises(UserError, match=r"lacks b, c; besides, it holds other/b"):
         extract(archive, folder, "a", "b", "c")
+
+
+def test_members_can_be_chosen_by_their_names(tmp_path, folder):
+    names = ["txt/de/a.txt", "./txt/de/b.txt", "txt/fr/a.txt", "txt/de/../../../c.txt"]
+    archive = pack(tmp_path / "x.tgz", [entry(name, name.encode()) for name in names])
+
+    def choose(name: str) -> Path | None:
+        return folder / name[-5:] if name.startswith("txt/de/") and ".." not in name else None
+
+    assert extract_chosen(archive, choose, CAP) == {folder / "a.txt", folder / "b.txt"}
+    assert (folder / "b.txt").read_bytes() == b"./txt/de/b.txt"
+    assert len(list(folder.iterdir())) == 2
+    with pytest.raises(UserError, match=r"holds txt/fr/a\.txt twice"):
+        extract_chosen(archive, lambda name: folder / name[-5:], CAP)
 
 
 @pytest.mark.parametrize("name", ["wanted", "unwanted"])

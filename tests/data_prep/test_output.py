@@ -75,6 +75,23 @@ def test_a_file_changed_afterwards_is_noticed():
         output().make(never, overwrite=False)
 
 
+def test_a_folder_can_be_a_source():
+    def made() -> Report:
+        return Output("mine", "test", {}, {"text": Path("texts")}).make(fill, overwrite=True)
+
+    Path("texts").mkdir()
+    Path("texts/a.txt").write_text("a")
+    digests = [made()["source_sha256"]["text"]]
+    Path("texts/other").write_text("no text file")
+    digests.append(made()["source_sha256"]["text"])
+    Path("texts/a.txt").write_text("b")
+    digests.append(made()["source_sha256"]["text"])
+    Path("texts/a.txt").rename("texts/b.txt")
+    digests.append(made()["source_sha256"]["text"])
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, UserError])
 def test_a_failure_leaves_the_old_folder_alone(stop, contents):
     def fail(staging: Path) -> Report:
