@@ -11,13 +11,13 @@ from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
 
-from europarl_source import LANGS, DocumentKey, Turn, document_keys, read_turns
+from europarl_source import LANGS, DocumentKey, Turn, document_keys, read_turns, workers_for
 from gale_church import align
 from output import Report
-from processes import map_in_order
 from sentence_splitter import split_sentences
 
 from reluformer.console import track
+from reluformer.data.processes import map_in_order
 
 Pair = tuple[str, str]
 Document = tuple[DocumentKey, list[Pair]]
@@ -31,7 +31,9 @@ def align_files(
     counts: Counter[str],
 ) -> Iterator[Document]:
     """The documents of all files, in order; what was left out and why is added to the counts."""
-    aligned = map_in_order(partial(align_file, folders, documents), files, workers)
+    aligned = map_in_order(
+        partial(align_file, folders, documents), files, workers_for(files, workers)
+    )
     for made, left_out in track(aligned, "aligning", len(files)):
         counts.update(left_out)
         yield from made

@@ -15,13 +15,13 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from europarl_source import LANGS, DocumentKey, document_keys, is_tag, read_turns
+from europarl_source import LANGS, DocumentKey, document_keys, is_tag, read_turns, workers_for
 from fingerprints import fingerprints
 from output import Report
 from placing import UNKNOWN, Pieces, Source, agree, contradict, place
-from processes import map_in_order
 
 from reluformer.console import track
+from reluformer.data.processes import map_in_order
 from reluformer.data.text import count_lines, iterate_parallel
 from reluformer.errors import UserError
 
@@ -71,7 +71,8 @@ def find_documents(
     faults, sides = read_pairs(files)
     by_language = []
     for lang, pieces in zip(LANGS, sides, strict=True):
-        read = map_in_order(partial(read_file, folders[lang], documents), names, workers)
+        reading = partial(read_file, folders[lang], documents)
+        read = map_in_order(reading, names, workers_for(names, workers))
         source = join(track(read, f"reading {lang}", len(names)), numbers)
         by_language.append(place(pieces, source, len(faults)))
     found = np.where(faults == Fault.NONE, agree(*by_language), UNKNOWN)

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from reluformer.data.processes import available_cores
 from reluformer.data.text import read_lines
 from reluformer.errors import UserError
 
 LANGS = ("de", "en")
+FEW_FILES = 20  # read before other processes would have started
 FILE_NAME = re.compile(r"ep-(\d\d)(-\d\d-\d\d)(?:-\d+)*\.txt")
 TAG = re.compile(r"\s*<(CHAPTER|SPEAKER|P)\b([^>]*)>?(.*)", re.IGNORECASE)
 OTHER_TAG = re.compile(r"\s*</?[A-Za-z][^<>]*>\s*")
@@ -131,3 +133,8 @@ def document_keys(file: str, turns: Sequence[Turn], documents: str) -> list[Docu
         DocumentKey(file, turn.chapter, speaker)
         for turn, speaker in zip(turns, speakers, strict=True)
     ]
+
+
+def workers_for(files: Sequence[str], workers: int | None) -> int:
+    """Processes to read files with (None: one for each core); a few files are read by this one."""
+    return min(workers or available_cores(), len(files) // FEW_FILES)

@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from reluformer import __version__
+from reluformer.data.processes import available_cores
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Machine:
     def here(cls) -> "Machine":
         return cls(
             processor=processor_name(),
-            cores=usable_cores(),
+            cores=available_cores(),
             threads=torch.get_num_threads(),
             load=round(os.getloadavg()[0], 2),
             torch=torch.__version__,
@@ -130,13 +131,6 @@ def append_report(report: Report, path: Path) -> None:
         file.write(("\n" if begun else "# Speed\n\n") + markdown(report))
     with path.with_suffix(".jsonl").open("a", encoding="utf-8", newline="\n") as file:
         file.write(json.dumps(asdict(report), ensure_ascii=False) + "\n")
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def processor_name() -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from hydra.core.hydra_config import HydraConfig
 
-from reluformer.benchmark.report import usable_cores
 from reluformer.cli import train, translate
 from reluformer.cli.app import command, compose, config_dir_option
 from reluformer.cli.arguments import as_given, quote
@@ -35,6 +34,7 @@ from reluformer.config.test_set import TestSet
 from reluformer.config.training import TrainConfig
 from reluformer.config.translation import TranslateConfig
 from reluformer.console import console
+from reluformer.data.processes import available_cores
 from reluformer.errors import UserError
 
 LAUNCHER = ("hydra/launcher", "hydra.launcher")  # maybe after + or ++
@@ -156,7 +156,7 @@ def shared_by(launcher: Mapping[str, Any]) -> int:
     number: int | None = launcher.get("n_jobs")
     if number is None:
         return 1
-    return number if number > 0 else usable_cores()
+    return number if number > 0 else available_cores()
 
 
 def with_threads(config: CompareConfig, number: int) -> CompareConfig:

@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from reluformer.benchmark.report import usable_cores
 from reluformer.comparison.jobs import FAILED, POLL, Job, Outcome, read_json, write_json
 from reluformer.console import console
+from reluformer.data.processes import available_cores
 from reluformer.errors import UserError
 from reluformer.training.signals import StopRequest
 
@@ -137,7 +137,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 def share_of_cores(jobs: int) -> int:
     """Threads for each of so many jobs."""
-    return max(1, usable_cores() // jobs)
+    return max(1, available_cores() // jobs)
 
 
 def free_gb(device: str) -> float:

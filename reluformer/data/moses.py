@@ -6,17 +6,14 @@ is `str.lower()` after tokenisation, as there. A language that Moses has no rule
 English abbreviations.
 """
 
-import os
 import re
-import signal
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from functools import cache, partial
 from itertools import chain, islice
-from multiprocessing import get_context
 
 from sacremoses import MosesDetokenizer, MosesTokenizer
+
+from reluformer.data.processes import available_cores, map_in_order
 
 CHUNK_LINES = 2_000  # about 0.15 s of one core's work
 PARALLEL_LINES = 10_000  # fewer lines are done before other processes would have started
@@ -72,7 +69,7 @@ def detokenise_lines(lines: Iterable[str], lang: str, workers: int | None = None
 def _map_lines(
     function: Callable[[str], str], lines: Iterable[str], workers: int | None
 ) -> Iterator[str]:
-    workers = workers or _available_cores()
+    workers = workers or available_cores()
     remaining = iter(lines)
     head = list(islice(remaining, PARALLEL_LINES))
     if workers == 1 or len(head) < PARALLEL_LINES:
@@ -80,31 +77,9 @@ def _map_lines(
         return
     remaining = chain(head, remaining)
     chunks = iter(lambda: list(islice(remaining, CHUNK_LINES)), [])
-    # Not "fork": this process may hold threads (PyTorch's), whose locks a fork would copy.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _ignore_interrupt) as pool:
-        pending: deque[Future[list[str]]] = deque()
-        try:
-            for chunk in chunks:
-                pending.append(pool.submit(_map_chunk, function, chunk))
-                if len(pending) > 2 * workers:
-                    yield from pending.popleft().result()
-            while pending:
-                yield from pending.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    for chunk in map_in_order(partial(_map_chunk, function), chunks, workers):
+        yield from chunk
 
 
 def _map_chunk(function: Callable[[str], str], chunk: list[str]) -> list[str]:
     return [function(line) for line in chunk]
-
-
-def _ignore_interrupt() -> None:
-    """Ctrl-C is the parent's to handle; it then cancels the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _available_cores() -> int:
-    """Cores that this process may use, which a container or `taskset` can make fewer."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -5,7 +5,6 @@ what is done so far, and `manifest.json` comes last. A run that was stopped is c
 same call, with the same bytes as a result; a finished corpus is left as it is.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +25,7 @@ from reluformer.data.assembly import (
 )
 from reluformer.data.corpus import MANIFEST, SIDES, Corpus, Manifest
 from reluformer.data.encoding import Limits
+from reluformer.data.processes import available_cores
 from reluformer.data.text import TextScan, check_equal_counts, scan_text
 from reluformer.errors import UserError
 
@@ -123,10 +123,3 @@ def locked(folder: Path) -> Iterator[None]:
             yield
     except Timeout:
         raise UserError(f"another process is preparing the corpus in {folder}") from None
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

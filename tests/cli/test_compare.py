@@ -17,7 +17,6 @@ import pytest
 import yaml
 from reversal import write_reversal_text
 
-from reluformer.benchmark.report import usable_cores
 from reluformer.cli import launchers
 from reluformer.cli.app import compose
 from reluformer.cli.arguments import as_given, parse_arguments
@@ -27,6 +26,7 @@ from reluformer.config.compare import CompareConfig
 from reluformer.config.data import DataConfig
 from reluformer.data.encoding import Limits
 from reluformer.data.preprocess import VocabularyOptions, find_texts, prepare_corpus
+from reluformer.data.processes import available_cores
 from reluformer.errors import UserError
 
 Run = Callable[..., Any]
@@ -119,7 +119,7 @@ def test_words_are_written_as_they_were_typed() -> None:
     ("launcher", "number"),
     [
         ({"n_jobs": 4}, 4),
-        ({"n_jobs": -1}, usable_cores()),
+        ({"n_jobs": -1}, available_cores()),
         ({"n_jobs": None}, 1),
         ({"partition": "gpu"}, 1),
     ],
@@ -133,9 +133,9 @@ def test_cores_are_shared_by_the_runs_that_there_are() -> None:
     suite = compose("compare", main, CompareConfig, ["+grid.ffn=[relu,gelu]", "seeds=[1,2]"])
     runs = compose("compare", main, CompareConfig, ["runs=[a]"])
     assert with_threads(suite, 1).threads is None
-    assert with_threads(suite, 3).threads == max(1, usable_cores() // 3)
-    assert with_threads(suite, 1000).threads == max(1, usable_cores() // 4)
-    assert with_threads(runs, 1000).threads == usable_cores()
+    assert with_threads(suite, 3).threads == max(1, available_cores() // 3)
+    assert with_threads(suite, 1000).threads == max(1, available_cores() // 4)
+    assert with_threads(runs, 1000).threads == available_cores()
     assert with_threads(replace(suite, threads=5), 3).threads == 5
 
 

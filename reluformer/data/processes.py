@@ -3,7 +3,7 @@
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import TypeVar
@@ -11,28 +11,28 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
-FEW = 20  # items that are done before other processes would have started
+AHEAD = 2  # items that are waiting for each process
 
 
 def map_in_order(
-    function: Callable[[Item], Made], items: Sequence[Item], workers: int | None
+    function: Callable[[Item], Made], items: Iterable[Item], workers: int
 ) -> Iterator[Made]:
-    """The function of each item, in order, made by so many processes (None: one for each core).
+    """The function of each item, in order, made by so many processes; by this one, if it is one.
 
-    Reads ahead by a few items, so memory doesn't grow with their number; few items are worked on in
-    this process. The function must be one that another process can import by its name.
+    Reads ahead by a few items, so memory does not grow with their number. The function must be one
+    that another process can import by its name, and as the workers import the program's main module
+    afresh, a script that calls this needs the usual `if __name__ == "__main__"`.
     """
-    workers = min(workers or _available_cores(), len(items) // FEW)
     if workers <= 1:
         yield from map(function, items)
         return
-    # Not "fork": this process may hold threads, whose locks a fork would copy.
+    # Not "fork": this process may hold threads (PyTorch's), whose locks a fork would copy.
     with ProcessPoolExecutor(workers, get_context("spawn"), _ignore_interrupt) as pool:
         pending: deque[Future[Made]] = deque()
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) > 4 * workers:
+                if len(pending) > AHEAD * workers:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
@@ -45,7 +45,7 @@ def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _available_cores() -> int:
+def available_cores() -> int:
     """Cores that this process may use, which a container or `taskset` can make fewer."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
