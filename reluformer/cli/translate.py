@@ -54,6 +54,7 @@ def main(config: TranslateConfig) -> None:
         timing = translate_file(translator, source, form, config.buffer_lines, output)
         if config.timing is not None:
             values = {**asdict(timing), "lines_per_second": timing.lines_per_second}
+            values["windows"]["length"] = translator.windows.length
             write_whole(Path(config.timing), (json.dumps(values) + "\n").encode())
     else:
         translate_stream(translator, sys.stdin.buffer, form, config.buffer_lines, output)

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: training curves, and quality against cost."""
+"""Pictures of a comparison: training curves, quality by length of windows and against cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -111,6 +111,41 @@ def draw_quality_cost(rows: Sequence[Row], bleu: str, path: Path) -> None:
     dress(axes, "training speed, target tokens per second", f"test BLEU ({bleu})")
     name_points(figure, axes, points)
     figure.savefig(path, **OPTIONS)
+
+
+def draw_length(rows: Sequence[Row], bleu: str, path: Path) -> None:
+    """BLEU by length of the windows, a line for systems that differ in nothing else.
+
+    Bars are 95% intervals: of the mean over seeds, or of the test set where there is one seed.
+    """
+    figure = Figure(figsize=(7, 4.8), layout="constrained")
+    axes = figure.subplots()
+    for place, (name, points) in enumerate(by_window_length(rows).items()):
+        lengths, quality, spread = zip(*points, strict=True)
+        axes.errorbar(
+            lengths, quality, yerr=spread, label=name, marker="o", capsize=3, **style(place)
+        )
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    dress(axes, "length of the windows, positions", f"test BLEU ({bleu})")
+    axes.legend(frameon=False)
+    figure.savefig(path, **OPTIONS)
+
+
+def by_window_length(rows: Sequence[Row]) -> dict[str, list[tuple[float, float, float]]]:
+    """Length, BLEU and half its interval of all that has windows, by label without the length.
+
+    A suite's `relu-128` and `relu-512` are points of `relu`.
+    """
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for row in rows:
+        length, quality = row.numbers.get("window_length"), row.numbers.get("bleu")
+        if length is None or quality is None:
+            continue
+        name = "-".join(part for part in row.label.split("-") if part != f"{length:.0f}")
+        spread = row.numbers.get("bleu_seeds") or row.numbers.get("bleu_bootstrap") or 0.0
+        found.setdefault(name or row.label, []).append((length, quality, spread))
+    return {name: sorted(points) for name, points in found.items()}
 
 
 def name_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:

@@ -14,6 +14,7 @@ from reluformer.durable import write_whole
 PICTURES = {
     "curves.png": "Validation loss and BLEU by update",
     "signals.png": "Attention by update",
+    "length.png": "BLEU by length of the windows",
     "quality_cost.png": "Quality against cost",
 }
 STYLE = """\

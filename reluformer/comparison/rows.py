@@ -93,6 +93,7 @@ def document_numbers(scores: dict[str, Any], windows: dict[str, int] | None) -> 
     if scores.get("documents"):
         numbers["sentence_bleu"] = scores["detokenised"]["bleu"]
     if windows and windows["windows"]:
+        numbers["window_length"] = windows["length"]
         numbers["windows"] = windows["windows"]
         numbers["repaired"] = windows["repaired"] / windows["windows"]
     if probes := scores.get("probes"):

@@ -103,6 +103,7 @@ def count_of(row: Row, metric: str) -> str | None:
 
 DOCUMENTS = [
     number("s-BLEU (detokenised)", "sentence_bleu", "{:.1f}"),
+    number("length of windows", "window_length", "{:,.0f}"),
     number("windows", "windows", "{:,.0f}"),
     number("windows repaired", "repaired", "{:.1%}"),
     number("right where context decides", "probes_right", "{:.1%}"),

@@ -93,11 +93,18 @@ def draw(comparison: Comparison, folder: Path) -> None:
     if not find_spec("matplotlib"):
         console.print("pictures need matplotlib: pip install 'reluformer\\[analysis]'")
         return
-    from reluformer.comparison.pictures import draw_curves, draw_quality_cost, draw_signals
+    from reluformer.comparison.pictures import (
+        draw_curves,
+        draw_length,
+        draw_quality_cost,
+        draw_signals,
+    )
 
     if comparison.results:
         draw_curves(comparison.results, folder / "curves.png")
         curves = [curve for result in comparison.results for curve in result.curves.items()]
         if any("/" in name and values for name, values in curves):  # of a site
             draw_signals(comparison.results, folder / "signals.png")
+        if len({row.numbers.get("window_length") for row in comparison.rows} - {None}) > 1:
+            draw_length(comparison.rows, comparison.bleu, folder / "length.png")
         draw_quality_cost(comparison.rows, comparison.bleu, folder / "quality_cost.png")

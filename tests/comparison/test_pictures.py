@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from reluformer.comparison.rows import Result, rows_of
+from reluformer.comparison.rows import Result, Row, rows_of
 
 pytest.importorskip("matplotlib")
 
 from matplotlib.figure import Figure
 
 from reluformer.comparison.pictures import (
+    by_window_length,
     curve_of,
     draw_curves,
+    draw_length,
     draw_quality_cost,
     name_points,
     style,
@@ -62,6 +64,26 @@ def test_a_name_stands_beside_its_point() -> None:
         box = text.get_window_extent()
         assert 0 < box.x0 - point_x < 20
         assert box.y0 < point_y < box.y1
+
+
+def test_a_line_by_length_joins_what_differs_in_nothing_else(tmp_path: Path) -> None:
+    def row(label: str, length: int | None, **numbers: float | None) -> Row:
+        return Row(label, [1], {"bleu": 30.0, "window_length": length, **numbers})
+
+    rows = [
+        row("relu-512-0.1", 512, bleu_seeds=2.0, bleu_bootstrap=1.0),
+        row("relu-128-0.1", 128, bleu_seeds=None, bleu_bootstrap=1.0),
+        row("softmax-512-0.1", 512),
+        row("sentences", None),
+        row("512", 512),
+    ]
+    assert by_window_length(rows) == {
+        "relu-0.1": [(128, 30.0, 1.0), (512, 30.0, 2.0)],
+        "softmax-0.1": [(512, 30.0, 0.0)],
+        "512": [(512, 30.0, 0.0)],
+    }
+    draw_length(rows, "d-BLEU, detokenised", tmp_path / "length.png")
+    assert (tmp_path / "length.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_both_pictures_are_drawn(result: Make, tmp_path: Path) -> None:

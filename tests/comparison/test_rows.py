@@ -65,7 +65,13 @@ def test_significance_is_that_of_the_worst_pair(result: Make) -> None:
 def test_what_documents_have_besides() -> None:
     counts = [{"right": 3, "wrong": 1, "neither": 0}, {"right": 1, "wrong": 2, "neither": 1}]
     scores = {"documents": {"bleu": 40.0}, "detokenised": {"bleu": 30.0}, "probes": counts}
-    found = document_numbers(scores, {"windows": 8, "repaired": 2})
-    assert found == {"sentence_bleu": 30.0, "windows": 8, "repaired": 0.25, "probes_right": 0.5}
+    found = document_numbers(scores, {"length": 512, "windows": 8, "repaired": 2})
+    assert found == {
+        "sentence_bleu": 30.0,
+        "window_length": 512,
+        "windows": 8,
+        "repaired": 0.25,
+        "probes_right": 0.5,
+    }
     plain = {"documents": None, "detokenised": {"bleu": 30.0}, "probes": []}
     assert document_numbers(plain, {"windows": 0, "repaired": 0}) == {}
