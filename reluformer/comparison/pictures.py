@@ -1,4 +1,4 @@
-"""Pictures of a comparison: training curves, quality by length of windows and against cost."""
+"""Pictures of a comparison: training curves, and quality by length, distance and cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from reluformer.comparison.rows import SIGNALS, Result, Row
+from reluformer.evaluation.probes import BUCKETS
 from reluformer.model.transformer import SITES
 
 # Okabe and Ito's colours, told apart with every common kind of colour vision; then line styles.
@@ -129,6 +130,24 @@ def draw_length(rows: Sequence[Row], bleu: str, path: Path) -> None:
     axes.xaxis.set_major_formatter("{x:.0f}")
     dress(axes, "length of the windows, positions", f"test BLEU ({bleu})")
     axes.legend(frameon=False)
+    figure.savefig(path, **OPTIONS)
+
+
+def draw_distance(rows: Sequence[Row], path: Path) -> None:
+    """Share of right words by how many sentences back stands what decides them."""
+    figure = Figure(figsize=(7, 4.8), layout="constrained")
+    axes = figure.subplots()
+    for place, row in enumerate(rows):
+        shares = [row.numbers.get(f"probes_right/{name}") for name in BUCKETS]
+        points = [(x, 100 * share) for x, share in enumerate(shares) if share is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=row.label, marker="o", **style(place))
+    axes.axhline(50, color="0.6", linewidth=0.8, linestyle="--")
+    axes.set_xticks(range(len(BUCKETS)), BUCKETS)
+    dress(axes, "sentences from what decides the word", "right words, %")
+    handles, names = axes.get_legend_handles_labels()
+    columns = 1 + len(names) // 16
+    figure.legend(handles, names, loc="outside right upper", frameon=False, ncols=columns)
     figure.savefig(path, **OPTIONS)
 
 

@@ -15,6 +15,7 @@ PICTURES = {
     "curves.png": "Validation loss and BLEU by update",
     "signals.png": "Attention by update",
     "length.png": "BLEU by length of the windows",
+    "distance.png": "Right words by the distance of what decides them (without context: half)",
     "quality_cost.png": "Quality against cost",
 }
 STYLE = """\

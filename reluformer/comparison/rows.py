@@ -9,7 +9,7 @@ from statistics import NormalDist, mean, stdev
 from typing import Any
 
 from reluformer.comparison.jobs import Job, read_json
-from reluformer.evaluation.probes import ANSWERS
+from reluformer.evaluation.probes import BUCKETS
 from reluformer.model.transformer import SITES
 from reluformer.training.metrics import read_metrics
 
@@ -96,9 +96,14 @@ def document_numbers(scores: dict[str, Any], windows: dict[str, int] | None) -> 
         numbers["window_length"] = windows["length"]
         numbers["windows"] = windows["windows"]
         numbers["repaired"] = windows["repaired"] / windows["windows"]
-    if probes := scores.get("probes"):
-        total = sum(count[answer] for count in probes for answer in ANSWERS)
-        numbers["probes_right"] = sum(count["right"] for count in probes) / total
+    for name in ("all", *BUCKETS):
+        wanted = [one for one in scores.get("probes", []) if name in ("all", one["sentences"])]
+        right, wrong, neither = (
+            sum(one[answer] for one in wanted) for answer in ("right", "wrong", "neither")
+        )
+        if total := right + wrong + neither:
+            numbers[f"probes_right/{name}"] = right / total
+            numbers[f"probes_neither/{name}"] = neither / total
     return numbers
 
 

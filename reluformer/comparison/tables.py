@@ -9,6 +9,7 @@ from typing import Any
 
 from reluformer.analysis.ffn import FFN_SITES
 from reluformer.comparison.rows import Row
+from reluformer.evaluation.probes import BUCKETS
 from reluformer.model.transformer import SITES
 
 MISSING = "–"
@@ -66,6 +67,7 @@ def tables(rows: Sequence[Row], bleu: str) -> list[Table]:
     groups = {
         "Quality": quality(bleu),
         "Documents": DOCUMENTS,
+        "Where context decides": PROBES,
         "Cost": COST,
         "Attention": by_site(SITES, ATTENTION),
         "Feed-forward networks": by_site(FFN_SITES, FFN),
@@ -106,7 +108,11 @@ DOCUMENTS = [
     number("length of windows", "window_length", "{:,.0f}"),
     number("windows", "windows", "{:,.0f}"),
     number("windows repaired", "repaired", "{:.1%}"),
-    number("right where context decides", "probes_right", "{:.1%}"),
+]
+PROBES = [
+    number("right", "probes_right/all", "{:.1%}"),
+    number("neither right nor wrong", "probes_neither/all", "{:.1%}"),
+    *(number(f"right, {name} back", f"probes_right/{name}", "{:.1%}") for name in BUCKETS),
 ]
 COST = [
     number("parameters", "parameters", "{:,.0f}"),

@@ -95,6 +95,7 @@ def draw(comparison: Comparison, folder: Path) -> None:
         return
     from reluformer.comparison.pictures import (
         draw_curves,
+        draw_distance,
         draw_length,
         draw_quality_cost,
         draw_signals,
@@ -105,6 +106,8 @@ def draw(comparison: Comparison, folder: Path) -> None:
         curves = [curve for result in comparison.results for curve in result.curves.items()]
         if any("/" in name and values for name, values in curves):  # of a site
             draw_signals(comparison.results, folder / "signals.png")
+        if any("probes_right/all" in row.numbers for row in comparison.rows):
+            draw_distance(comparison.rows, folder / "distance.png")
         if len({row.numbers.get("window_length") for row in comparison.rows} - {None}) > 1:
             draw_length(comparison.rows, comparison.bleu, folder / "length.png")
         draw_quality_cost(comparison.rows, comparison.bleu, folder / "quality_cost.png")

@@ -5,6 +5,7 @@ data_prep/embedded.py writes them beside its documents, one JSON object a line.
 
 import json
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -15,6 +16,7 @@ from reluformer.data.text import read_lines
 from reluformer.errors import UserError
 
 DISTANCES = (2, 4, 8, 16, 32)  # upper ends of the buckets, in sentences
+BUCKETS = ("1-2", "3-4", "5-8", "9-16", "17-32", "33+")
 ANSWERS = ("right", "wrong", "neither")
 
 
@@ -79,13 +81,8 @@ def verdict(line: str, right: Iterable[str], wrong: Iterable[str]) -> str:
 
 
 def bucket(sentences: int) -> str:
-    """1-2, 3-4, 5-8, 9-16, 17-32, 33+"""
-    low = 1
-    for high in DISTANCES:
-        if sentences <= high:
-            return f"{low}-{high}"
-        low = high + 1
-    return f"{low}+"
+    """The one of BUCKETS that this distance is in."""
+    return BUCKETS[bisect_left(DISTANCES, sentences)]
 
 
 @dataclass(frozen=True)

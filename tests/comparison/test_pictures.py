@@ -16,6 +16,7 @@ from reluformer.comparison.pictures import (
     by_window_length,
     curve_of,
     draw_curves,
+    draw_distance,
     draw_length,
     draw_quality_cost,
     name_points,
@@ -84,6 +85,13 @@ def test_a_line_by_length_joins_what_differs_in_nothing_else(tmp_path: Path) -> 
     }
     draw_length(rows, "d-BLEU, detokenised", tmp_path / "length.png")
     assert (tmp_path / "length.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_right_words_are_drawn_by_distance(tmp_path: Path) -> None:
+    near, far = {"probes_right/1-2": 0.9, "probes_right/33+": 0.6}, {"probes_right/1-2": 0.5}
+    rows = [Row("relu", [1], dict(near)), Row("softmax", [1], dict(far)), Row("other", [1], {})]
+    draw_distance(rows, tmp_path / "distance.png")
+    assert (tmp_path / "distance.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_both_pictures_are_drawn(result: Make, tmp_path: Path) -> None:

@@ -63,7 +63,11 @@ def test_significance_is_that_of_the_worst_pair(result: Make) -> None:
 
 
 def test_what_documents_have_besides() -> None:
-    counts = [{"right": 3, "wrong": 1, "neither": 0}, {"right": 1, "wrong": 2, "neither": 1}]
+    counts = [
+        {"sentences": "1-2", "right": 3, "wrong": 1, "neither": 0},
+        {"sentences": "33+", "right": 0, "wrong": 1, "neither": 1},
+        {"sentences": "33+", "right": 1, "wrong": 1, "neither": 0},
+    ]
     scores = {"documents": {"bleu": 40.0}, "detokenised": {"bleu": 30.0}, "probes": counts}
     found = document_numbers(scores, {"length": 512, "windows": 8, "repaired": 2})
     assert found == {
@@ -71,7 +75,12 @@ def test_what_documents_have_besides() -> None:
         "window_length": 512,
         "windows": 8,
         "repaired": 0.25,
-        "probes_right": 0.5,
+        "probes_right/all": 0.5,
+        "probes_neither/all": 0.125,
+        "probes_right/1-2": 0.75,
+        "probes_neither/1-2": 0.0,
+        "probes_right/33+": 0.25,
+        "probes_neither/33+": 0.25,
     }
     plain = {"documents": None, "detokenised": {"bleu": 30.0}, "probes": []}
     assert document_numbers(plain, {"windows": 0, "repaired": 0}) == {}
