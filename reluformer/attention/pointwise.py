@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reluformer.attention.base import Attention, Penalty, Traits
-from reluformer.attention.scores import centered, check_center, visible_scores
+from reluformer.attention.scores import centered, centered_keys, check_center
 from reluformer.errors import UserError
+from reluformer.kernels.attention import pointwise_attention
 from reluformer.visibility import Visibility
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -23,8 +24,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 NON_NEGATIVE = ("relu", "relu_squared", "softplus", "sigmoid")
 EXACT_ZEROS = ("relu", "relu_squared")
-# Activations for which a score of 0 gives a weight of 0, so that a hidden pair needs no mask.
-ZERO_AT_ZERO = ("relu", "relu_squared", "gelu", "identity")
 
 
 class PointwiseAttention(Attention):
@@ -74,6 +73,7 @@ class PointwiseAttention(Attention):
             non_negative=activation in NON_NEGATIVE,
             exact_zeros=activation in EXACT_ZEROS,
             shift_invariant=center == "row" and not qk_norm,
+            fused=True,
         )
 
     def scores(
@@ -106,13 +106,23 @@ class PointwiseAttention(Attention):
         visibility: Visibility,
         with_penalty: bool = False,
     ) -> tuple[Float[Tensor, "B H T D"], Penalty | None]:
-        q, k = self.query_norm(q) / math.sqrt(self.head_dim), self.key_norm(k)
-        scores = visible_scores(q, k, visibility, self.center == "row")
-        weights = ACTIVATIONS[self.activation](scores)
-        if self.activation not in ZERO_AT_ZERO:
-            weights = weights * visibility.dense.to(weights.dtype)
-        # The length factor is one number for each row: cheaper on the context than on the weights.
-        return self.drop(weights) @ v * self.length_factor(visibility).to(v.dtype), None
+        q, k, offset = self.query_norm(q), self.key_norm(k), None
+        if self.center == "row":
+            k, offset = centered_keys(q, k, visibility)
+        scale = 1 / math.sqrt(self.head_dim)
+        found = pointwise_attention(
+            q,
+            k,
+            v,
+            visibility,
+            activation=self.activation,
+            gain=torch.ones(self.num_heads, device=q.device),
+            alpha=self.alpha,
+            scale=scale,
+            offset=None if offset is None else offset * scale,
+            dropout=self.dropout if self.training else 0.0,
+        )
+        return found.contexts, None
 
     def merge_heads(
         self, context: Float[Tensor, "B H T D"], x: Float[Tensor, "B T M"]

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reluformer.attention.base import Attention, Penalty, Traits
-from reluformer.attention.scores import centered, check_center, visible_scores
+from reluformer.attention.scores import centered, centered_keys, check_center
 from reluformer.errors import UserError
+from reluformer.kernels.attention import pointwise_attention
 from reluformer.visibility import Visibility
 
 # Below this sum a row counts as dead: its logarithm is clamped and carries no gradient.
@@ -70,14 +71,20 @@ class ReluAttention(Attention):
             non_negative=True,
             exact_zeros=True,
             shift_invariant=center == "row",
+            fused=True,
         )
+
+    @property
+    def gain(self) -> Float[Tensor, " H"]:
+        """What n^-1/2 is multiplied by: sqrt(2) / gamma; 1 with the factor switched off."""
+        if not self.scale:
+            return torch.ones_like(self.log_gamma)
+        return math.sqrt(2) * torch.exp(-self.log_gamma)
 
     def factor(self, visibility: Visibility) -> Float[Tensor, "#B #H #T 1"]:
         """1 / (gamma sqrt(n / 2)) for each head and query; 1 with the factor switched off."""
-        n = visibility.num_visible.clamp(min=1)
-        if not self.scale:
-            return torch.ones_like(n, dtype=self.log_gamma.dtype)
-        return torch.exp(-self.log_gamma[:, None, None]) * (n.double() / 2).rsqrt()
+        n = visibility.num_visible.clamp(min=1).double()
+        return self.gain[:, None, None] * (n.rsqrt() if self.scale else torch.ones_like(n))
 
     def weights(
         self,
@@ -99,30 +106,53 @@ class ReluAttention(Attention):
         visibility: Visibility,
         with_penalty: bool = False,
     ) -> tuple[Float[Tensor, "B H T D"], Penalty | None]:
-        # relu(c a) = c relu(a) for c > 0: the factor goes into q instead of the T x S plane.
-        q = q * (self.factor(visibility) / math.sqrt(self.head_dim)).to(q.dtype)
-        scores = visible_scores(q, k, visibility, self.center == "row")
-        weights = nn.functional.relu(scores, inplace=True)
-        context = self.drop(weights) @ v
-        wanted = with_penalty and (self.normalisation_term or self.entropy_term)
-        return context, self.penalty(weights, visibility) if wanted else None
+        entropies = with_penalty and self.entropy_term
+        row_sums = with_penalty and (self.normalisation_term or self.entropy_term)
+        offset = None
+        if self.center == "row":
+            k, offset = centered_keys(q, k, visibility)
+            offset = None if offset is None else offset / math.sqrt(self.head_dim)
+        found = pointwise_attention(
+            q,
+            k,
+            v,
+            visibility,
+            activation="relu",
+            gain=self.gain,
+            alpha=0.5 if self.scale else 0.0,
+            scale=1 / math.sqrt(self.head_dim),
+            offset=offset,
+            row_sums=row_sums,
+            entropies=entropies,
+            dropout=self.dropout if self.training else 0.0,
+        )
+        if found.row_sums is None:
+            return found.contexts, None
+        return found.contexts, self.penalty(found.row_sums, found.entropy_sums, visibility)
 
     def report(self) -> dict[str, float]:
         return {"gamma": float(self.log_gamma.detach().exp().mean())} if self.scale else {}
 
-    def penalty(self, weights: Float[Tensor, "B H T S"], visibility: Visibility) -> Penalty:
-        """Both terms of the regulariser, summed over real rows and averaged over heads."""
-        wide = weights.to(torch.promote_types(weights.dtype, torch.float32))
+    def penalty(
+        self,
+        row_sums: Float[Tensor, "B H T"],
+        entropy_sums: Float[Tensor, "B H T"] | None,
+        visibility: Visibility,
+    ) -> Penalty:
+        """Both terms of the regulariser, summed over real rows and averaged over heads.
+
+        From the sums of each row's weights P and, where wanted, of P ln P: the entropy of P
+        divided by its sum r is ln r - sum P ln P / r.
+        """
         counted = visibility.query_is_real
         if self.center == "row":
             counted = counted & (visibility.num_visible > 1).squeeze(-1)
-        log_sum = wide.sum(-1).clamp(min=SMALLEST_ROW_SUM).log()  # (B, H, T)
+        log_sum = row_sums.clamp(min=SMALLEST_ROW_SUM).log()
         normalisation = entropy = None
         if self.normalisation_term:
             normalisation = (log_sum.abs() * counted).sum() / self.num_heads
-        if self.entropy_term:
-            # The gradient of x ln x is infinite at 0, where the ReLU's own gradient is 0.
-            row_entropy = log_sum - torch.xlogy(wide, wide).sum(-1) * torch.exp(-log_sum)
+        if entropy_sums is not None:
+            row_entropy = log_sum - entropy_sums * torch.exp(-log_sum)
             allowed = self.entropy_c * visibility.num_visible.clamp(min=1).log().squeeze(-1)
             entropy = ((row_entropy - allowed).relu() * counted).sum() / self.num_heads
         return Penalty(normalisation, entropy)

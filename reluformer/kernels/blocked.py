@@ -1,0 +1,279 @@
+"""Pointwise attention in blocks of plain PyTorch: the fused kernels' twin for any device and dtype.
+
+A block of scores is small enough for a core's cache and never outlives its turn: the backward pass
+computes it again. So memory grows with the sequence instead of its square. The gradients are those
+of `reluformer.kernels.attention`, whose arguments these functions take.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from reluformer.kernels.problem import Problem
+from reluformer.visibility import Visibility
+
+Place = tuple[slice, ...]
+# Scores in a block: 1 MB of float32, about what a core's second-level cache holds.
+BLOCK = 2**18
+ZERO_AT_ZERO = ("relu", "relu_squared", "gelu", "identity")
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": lambda z: functional.relu(z, inplace=True),
+    "relu_squared": lambda z: functional.relu(z).square_(),
+    "gelu": functional.gelu,
+    "softplus": functional.softplus,
+    "identity": lambda z: z,
+    "sigmoid": torch.sigmoid,
+}
+# dL/dz from dL/dh, z and h.
+GRADIENTS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "relu": lambda d, z, h: torch.ops.aten.threshold_backward(d, h, 0),
+    "relu_squared": lambda d, z, h: d.mul_(functional.relu(z)).mul_(2),
+    "gelu": lambda d, z, h: torch.ops.aten.gelu_backward(d, z),
+    "softplus": lambda d, z, h: torch.ops.aten.softplus_backward(d, z, 1, 20),
+    "identity": lambda d, z, h: d,
+    "sigmoid": lambda d, z, h: torch.ops.aten.sigmoid_backward(d, h),
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some heads (of all sentences' heads in a row), some queries, and the keys they may see."""
+
+    heads: slice
+    rows: slice
+    num_keys: int
+
+
+class Weights:
+    """Computes the weights of any block, the same each time, dropout included."""
+
+    def __init__(
+        self, q: Tensor, k: Tensor, gain: Tensor, offset: Tensor | None, problem: Problem
+    ) -> None:
+        batch, num_heads, self.num_queries, _ = q.shape
+        self.num_keys = k.shape[-2]
+        self.problem = problem
+        self.activation = problem.activation
+        # A real query of causal self-attention never sees a padded key.
+        square = problem.causal and self.num_queries == self.num_keys
+        lengths = None if square else problem.key_lengths
+        visibility = Visibility(
+            self.num_queries, self.num_keys, lengths, None, problem.causal, device=q.device
+        )
+        n = visibility.num_visible
+        wide = torch.promote_types(q.dtype, torch.float32)
+        factor = gain.to(wide)[:, None, None] * n.clamp(min=1).to(wide).pow(-problem.alpha)
+        # c relu(z) = relu(c z): the factor goes into q instead of the plane of scores.
+        relu = self.activation == "relu"
+        self.context_factor = None if relu else flat(factor, batch, num_heads).to(q.dtype)
+        self.score_factor = factor if relu else torch.ones_like(factor)
+        if offset is not None:
+            self.score_factor = self.score_factor * (n > 1)
+        self.query_factor = self.score_factor * problem.scale
+        self.queries = multiplied(q, self.query_factor)
+        self.key_mask = visibility.key_mask(k)
+        self.keys = flat(k) if self.key_mask is None else multiplied(k, self.key_mask)
+        self.offset = None
+        if offset is not None:
+            self.offset = flat((offset[..., None] * self.score_factor).to(q.dtype))
+        # A key of zeros has weight 0 of its own accord, where h(0) = 0 and nothing shifts scores.
+        self.visible: Tensor | None = None
+        shifted = offset is not None or self.activation not in ZERO_AT_ZERO
+        if self.key_mask is not None and shifted:
+            self.visible = flat(self.key_mask, batch, num_heads).transpose(1, 2)
+        self.seed = 0 if problem.seed is None else int(problem.seed)
+
+    def blocks(self) -> Iterator[Block]:
+        """All of them; of a head's queries the last first, as they see all keys."""
+        total, rows = len(self.queries), self.num_queries
+        size = max(rows * self.num_keys, 1)
+        heads = max(1, min(total, BLOCK // size))
+        step = rows if heads > 1 else max(16, min(rows, BLOCK // max(self.num_keys, 1)))
+        shift = self.num_keys - rows
+        for first in range(0, total, heads):
+            for end in range(rows, 0, -max(step, 1)):
+                begin = max(end - step, 0)
+                seen = min(max(end + shift, 0), self.num_keys) if self.problem.causal else None
+                num_keys = self.num_keys if seen is None else seen
+                yield Block(slice(first, min(first + heads, total)), slice(begin, end), num_keys)
+
+    def scores(self, block: Block) -> Float[Tensor, "H T S"]:
+        """z; for relu times the factor. Not masked."""
+        keys = self.keys[block.heads, : block.num_keys]
+        z = self.queries[block.heads, block.rows] @ keys.transpose(1, 2)
+        return z if self.offset is None else z.sub_(self.offset[block.heads, block.rows])
+
+    def mask(self, values: Tensor, block: Block) -> Tensor:
+        """Zero, in place, for what a query may not read."""
+        if self.problem.causal:
+            values.tril_(self.num_keys - self.num_queries + block.rows.start)
+        if self.visible is not None:
+            values.mul_(self.visible[block.heads, :, : block.num_keys])
+        return values
+
+    def kept(self, block: Block, like: Tensor) -> Tensor | None:
+        """1 / (1 - p) where dropout keeps a weight, 0 elsewhere; None without dropout."""
+        p = self.problem.dropout
+        if p == 0:
+            return None
+        generator = torch.Generator(like.device)
+        generator.manual_seed(self.seed + 1_000_003 * block.heads.start + block.rows.start)
+        return torch.empty_like(like).bernoulli_(1 - p, generator=generator).div_(1 - p)
+
+
+def forward(
+    q: Float[Tensor, "B H T D"],
+    k: Float[Tensor, "B H S D"],
+    v: Float[Tensor, "B H S D"],
+    gain: Float[Tensor, " H"],
+    offset: Float[Tensor, "B H T"] | None,
+    problem: Problem,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Contexts, row sums and sums of P ln P; what is not asked for is without elements."""
+    if problem.packed:
+        parts = [
+            forward(q[queries], k[keys], v[keys], gain, pick(offset, queries), single)
+            for queries, keys, single in sequences(problem)
+        ]
+        contexts, sums, logs = map(join, zip(*parts, strict=True))
+        return contexts, sums, logs
+    weights, values = Weights(q, k, gain, offset, problem), flat(v)
+    context = values.new_empty(len(values), q.shape[-2], v.shape[-1])
+    wide = torch.promote_types(q.dtype, torch.float32)
+    sums = q.new_empty(context.shape[:2] if problem.row_sums else (0,), dtype=wide)
+    logs = q.new_empty(context.shape[:2] if problem.entropies else (0,), dtype=wide)
+    for block in weights.blocks():
+        place = block.heads, block.rows
+        p = weights.mask(ACTIVATIONS[problem.activation](weights.scores(block)), block)
+        if problem.row_sums:
+            sums[place] = p.sum(-1, dtype=wide)
+        if problem.entropies:
+            logs[place] = (p * log(p)).sum(-1, dtype=wide)
+        kept = weights.kept(block, p)
+        p = p if kept is None else p.mul_(kept)
+        torch.bmm(p, values[block.heads, : block.num_keys], out=context[place])
+    if weights.context_factor is not None:
+        context = context * weights.context_factor
+    shape = q.shape[:2]
+    return (
+        context.unflatten(0, shape),
+        sums.unflatten(0, shape) if problem.row_sums else sums,
+        logs.unflatten(0, shape) if problem.entropies else logs,
+    )
+
+
+def backward(
+    d_context: Float[Tensor, "B H T D"],
+    rho: Float[Tensor, "B H T"] | None,
+    eps: Float[Tensor, "B H T"] | None,
+    q: Float[Tensor, "B H T D"],
+    k: Float[Tensor, "B H S D"],
+    v: Float[Tensor, "B H S D"],
+    gain: Float[Tensor, " H"],
+    offset: Float[Tensor, "B H T"] | None,
+    problem: Problem,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of q, k, v and the offset, from those of contexts, row sums and sums of P ln P."""
+    if problem.packed:
+        parts = [
+            backward(
+                d_context[queries], pick(rho, queries), pick(eps, queries),
+                q[queries], k[keys], v[keys], gain, pick(offset, queries), single,
+            )
+            for queries, keys, single in sequences(problem)
+        ]  # fmt: skip
+        d_q, d_k, d_v, d_offset = map(join, zip(*parts, strict=True))
+        return d_q, d_k, d_v, d_offset
+    weights, values, d_context = Weights(q, k, gain, offset, problem), flat(v), flat(d_context)
+    if weights.context_factor is not None:
+        d_context = d_context * weights.context_factor
+    rows = [None if one is None else flat(one[..., None]).to(q.dtype) for one in (rho, eps)]
+    d_q = torch.empty_like(weights.queries)
+    empty = torch.zeros_like if weights.num_queries == 0 else torch.empty_like
+    d_k, d_v = empty(weights.keys), empty(values)
+    wide = torch.promote_types(q.dtype, torch.float32)
+    d_offset = d_q.new_zeros(d_q.shape[:2] if offset is not None else (0,), dtype=wide)
+    for block in weights.blocks():
+        place, keys = (block.heads, block.rows), (block.heads, slice(block.num_keys))
+        z = weights.scores(block)
+        p = weights.mask(ACTIVATIONS[problem.activation](z), block)
+        d_p = d_context[place] @ values[keys].transpose(1, 2)
+        kept = weights.kept(block, p)
+        if kept is not None:
+            d_p.mul_(kept)
+        if rows[0] is not None:
+            d_p.add_(rows[0][place])
+        if rows[1] is not None:
+            d_p.add_(log(p).add_(1).mul_(rows[1][place]))
+        d_z = weights.mask(GRADIENTS[problem.activation](d_p, z, p), block)
+        torch.bmm(d_z, weights.keys[keys], out=d_q[place])
+        p = p if kept is None else p.mul_(kept)
+        beta = 0 if block.rows.stop == weights.num_queries else 1  # the first block begins the sums
+        d_k[keys].baddbmm_(d_z.transpose(1, 2), weights.queries[place], beta=beta)
+        d_v[keys].baddbmm_(p.transpose(1, 2), d_context[place], beta=beta)
+        if offset is not None:
+            d_offset[place] = -d_z.sum(-1, dtype=wide)
+    shape = q.shape[:2]
+    d_q, d_k = d_q.unflatten(0, shape), d_k.unflatten(0, shape)
+    if weights.key_mask is not None and problem.activation != "relu":  # of which zeros get none
+        d_k = d_k * weights.key_mask
+    if offset is not None:
+        d_offset = d_offset.unflatten(0, shape) * weights.score_factor.squeeze(-1)
+    return (
+        d_q.mul_(weights.query_factor),
+        d_k,
+        d_v.unflatten(0, shape),
+        d_offset,
+    )
+
+
+def sequences(problem: Problem) -> Iterator[tuple[Place, Place, Problem]]:
+    """Of packed ones: where each has its queries and its keys, and its own problem."""
+    assert problem.query_starts is not None
+    assert problem.key_starts is not None
+    starts = zip(problem.query_starts.tolist(), problem.key_starts.tolist(), strict=True)
+    for i, ((query, key), (query_end, key_end)) in enumerate(pairwise(starts)):
+        single = replace(
+            problem,
+            longest_query=query_end - query,
+            longest_key=key_end - key,
+            query_starts=None,
+            key_starts=None,
+            seed=None if problem.seed is None else problem.seed + i,
+        )
+        everything = slice(None)
+        queries = everything, everything, slice(query, query_end)
+        yield queries, (everything, everything, slice(key, key_end)), single
+
+
+def pick(tensor: Tensor | None, place: Place) -> Tensor | None:
+    return None if tensor is None else tensor[place]
+
+
+def join(parts: Sequence[Tensor]) -> Tensor:
+    """One behind another again; what has no elements stays so."""
+    return parts[0] if parts[0].dim() == 1 else torch.cat(list(parts), dim=2)
+
+
+def multiplied(x: Float[Tensor, "B H T D"], factor: Tensor) -> Float[Tensor, "BH T D"]:
+    """x times what broadcasts to it, in one pass over memory."""
+    out = x.new_empty(x.shape)
+    return torch.mul(x, factor.to(x.dtype), out=out).flatten(0, 1)
+
+
+def log(p: Tensor) -> Tensor:
+    """ln p, finite where p is 0."""
+    return p.clamp(min=torch.finfo(p.dtype).tiny).log_()
+
+
+def flat(tensor: Tensor, batch: int | None = None, heads: int | None = None) -> Tensor:
+    """[B, H, ...] as [BH, ...], after expanding to so many of both if they are given."""
+    if batch is not None and heads is not None:
+        tensor = tensor.expand(batch, heads, *tensor.shape[2:])
+    return tensor.flatten(0, 1)

@@ -1,0 +1,191 @@
+"""Calling the Triton kernels: their tiles, their arguments, what they write to."""
+
+import os
+from typing import Any, NamedTuple
+
+import torch
+import triton
+from torch import Tensor
+
+from reluformer.kernels import attention_triton
+from reluformer.kernels.problem import Problem
+
+
+class Tile(NamedTuple):
+    """A launch configuration: rows of queries and keys, warps, stages of the load pipeline."""
+
+    queries: int
+    keys: int
+    warps: int
+    stages: int
+
+
+# Every configuration that can be selected for 16-bit inputs, by kernel and head size; none spills
+# registers on sm_90 (tests/kernels/test_compiled.py). Float32 takes FLOAT32_TILE everywhere.
+LONG_TILES = {
+    "forward": {32: Tile(128, 128, 8, 3), 64: Tile(128, 128, 8, 3), 128: Tile(128, 64, 8, 3)},
+    "query_gradient": {32: Tile(128, 64, 8, 2), 64: Tile(128, 64, 8, 2), 128: Tile(128, 64, 8, 2)},
+    "key_gradient": {32: Tile(64, 128, 8, 2), 64: Tile(64, 128, 8, 2), 128: Tile(32, 128, 8, 2)},
+}
+# By the longest sequence. In backward one program holds a whole sequence; for 128 positions that
+# spills, and the two long kernels serve.
+SHORT_TILES = {
+    "forward": {32: Tile(32, 32, 4, 1), 64: Tile(64, 64, 4, 1), 128: Tile(128, 64, 8, 1)},
+    "short_gradient": {32: Tile(32, 32, 4, 1), 64: Tile(64, 64, 8, 1)},
+}
+FLOAT32_TILE = Tile(32, 32, 4, 2)
+
+
+def tile_for(kernel: str, head_dim: int, longest: int, dtype: torch.dtype) -> Tile | None:
+    """The configuration for sequences of so many positions at most; None if they are too long."""
+    if dtype == torch.float32:
+        return FLOAT32_TILE if kernel in LONG_TILES else None
+    for length, tile in SHORT_TILES.get(kernel, {}).items():
+        if longest <= length:
+            return tile
+    return LONG_TILES[kernel][head_dim] if kernel in LONG_TILES else None
+
+
+def tensors(problem: Problem) -> list[Tensor | None]:
+    """Those of the problem, in the order of the kernels' arguments."""
+    lengths = [problem.query_lengths, problem.key_lengths]
+    return [problem.query_starts, problem.key_starts, *lengths, problem.seed]
+
+
+def scalars(problem: Problem, num_heads: int) -> list[float]:
+    """The kernels' numbers, in their order."""
+    longest = [problem.longest_query, problem.longest_key]
+    return [num_heads, *longest, problem.scale, problem.alpha, problem.dropout]
+
+
+def options(problem: Problem, q: Tensor, offset: Tensor | None) -> dict[str, Any]:
+    """The kernels' compile-time arguments, tiles aside."""
+    exact = q.dtype == torch.float32 and not torch.backends.cuda.matmul.allow_tf32
+    return {
+        "HEAD_DIM": q.shape[-1],
+        "ACTIVATION": problem.activation,
+        "CAUSAL": problem.causal,
+        "CENTERED": offset is not None,
+        "PACKED": problem.packed,
+        "QUERIES_PADDED": problem.query_lengths is not None,
+        "KEYS_PADDED": problem.key_lengths is not None,
+        "ROW_SUM": problem.row_sums,
+        "ENTROPY": problem.entropies,
+        "DROPOUT": problem.dropout > 0,
+        "PRECISION": "ieee" if exact else "tf32",
+        "FAST": not interpreted(),
+    }
+
+
+def interpreted() -> bool:
+    """Whether Triton runs in its interpreter, as it does in tests without a GPU."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def forward(
+    q: Tensor, k: Tensor, v: Tensor, gain: Tensor, offset: Tensor | None, problem: Problem
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Contexts, row sums and sums of P ln P; for softmax the second are log2 sums of exponentials.
+
+    q [B, H, T, D], k and v [B, H, S, D], gain [H], offset [B, H, T] in float32; packed with B = 1
+    and all sequences one behind another in T and S.
+    """
+    out = empty_heads(q)
+    wanted = problem.row_sums or problem.activation == "softmax", problem.entropies
+    sums = [q.new_empty(q.shape[:-1] if one else (0,), dtype=torch.float32) for one in wanted]
+    if q.numel():
+        tile = tile_for("forward", q.shape[-1], problem.longest, q.dtype)
+        assert tile is not None
+        attention_triton.forward[grid(problem.longest_query, tile.queries, q, problem)](
+            q, k, v, gain.float(), as_float(offset), out, *sums, *tensors(problem),
+            *strides(problem, q, k, v, out), *sums_strides(q, problem),
+            *scalars(problem, q.shape[1]), **options(problem, q, offset), **launch(tile),
+        )  # fmt: skip
+    return out, sums[0], sums[1]
+
+
+def backward(
+    d_out: Tensor,
+    rho: Tensor | None,
+    eps: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gain: Tensor,
+    offset: Tensor | None,
+    problem: Problem,
+    out: Tensor | None = None,
+    log_sums: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """dQ, dK, dV and the gradient of the offsets; `rho` and `eps` are dL/dr and dL/de.
+
+    Softmax wants the first two outputs of `forward` as well.
+    """
+    d_q, d_k, d_v = empty_heads(q), empty_heads(k), empty_heads(v)
+    d_offset = q.new_empty(q.shape[:-1] if offset is not None else (0,), dtype=torch.float32)
+    if not q.numel() or not k.numel():
+        return d_q.zero_(), d_k.zero_(), d_v.zero_(), d_offset.zero_()
+    d_out = d_out if d_out.stride(-1) == 1 else d_out.contiguous()
+    delta = None if out is None else (d_out.float() * out.float()).sum(-1)
+    inputs = [q, k, v, gain.float(), as_float(offset), d_out, as_float(rho), as_float(eps)]
+    inputs += [log_sums, delta]
+    strided = [*strides(problem, q, k, v, d_out), *sums_strides(q, problem)]
+    numbers, longest, head_dim = scalars(problem, q.shape[1]), problem.longest, q.shape[-1]
+    given = {"ROW_SUM": rho is not None, "ENTROPY": eps is not None}
+    constants = options(problem, q, offset) | given
+    if tile := tile_for("short_gradient", head_dim, longest, q.dtype):
+        attention_triton.short_gradient[grid(1, 1, q, problem)](
+            *inputs, d_q, d_k, d_v, d_offset, *tensors(problem),
+            *strided, *strides(problem, d_q, d_k), *numbers, **constants, **launch(tile),
+        )  # fmt: skip
+        return d_q, d_k, d_v, d_offset
+    tile = tile_for("query_gradient", head_dim, longest, q.dtype)
+    assert tile is not None
+    attention_triton.query_gradient[grid(problem.longest_query, tile.queries, q, problem)](
+        *inputs, d_q, d_offset, *tensors(problem),
+        *strided, *strides(problem, d_q), *numbers, **constants, **launch(tile),
+    )  # fmt: skip
+    tile = tile_for("key_gradient", head_dim, longest, q.dtype)
+    assert tile is not None
+    attention_triton.key_gradient[grid(problem.longest_key, tile.keys, q, problem)](
+        *inputs, d_k, d_v, *tensors(problem),
+        *strided, *strides(problem, d_k), *numbers, **constants, **launch(tile),
+    )  # fmt: skip
+    return d_q, d_k, d_v, d_offset
+
+
+def grid(length: int, block: int, q: Tensor, problem: Problem) -> tuple[int, int]:
+    """Tiles of one head's sequence, and all heads of all sequences."""
+    sequences = len(q) if problem.query_starts is None else len(problem.query_starts) - 1
+    return triton.cdiv(length, block), sequences * q.shape[1]
+
+
+def launch(tile: Tile) -> dict[str, int]:
+    """A configuration as Triton calls it."""
+    blocks = {"BLOCK_M": tile.queries, "BLOCK_N": tile.keys}
+    return blocks | {"num_warps": tile.warps, "num_stages": tile.stages}
+
+
+def as_float(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.float().contiguous()
+
+
+def strides(problem: Problem, *tensors: Tensor) -> list[int]:
+    """Of batch, head and row; a packed tensor's sequences differ in their rows only."""
+    return [
+        stride
+        for tensor in tensors
+        for stride in (0 if problem.packed else tensor.stride(0), *tensor.stride()[1:3])
+    ]
+
+
+def sums_strides(q: Tensor, problem: Problem) -> list[int]:
+    """Of batch and head in what has one number for each query."""
+    _, heads, rows, _ = q.shape
+    return [0 if problem.packed else heads * rows, rows]
+
+
+def empty_heads(like: Tensor) -> Tensor:
+    """[B, H, T, D] that lies in memory as [B, T, H, D], as the next projection reads it."""
+    batch, heads, rows, head_dim = like.shape
+    return like.new_empty(batch, rows, heads, head_dim).transpose(1, 2)

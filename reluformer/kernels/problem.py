@@ -1,0 +1,44 @@
+"""What a call of the fused attention computes, apart from its tensors of numbers."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Options of `reluformer.kernels.attention`, in the order of its operator's arguments.
+
+    Padded sequences have lengths (None: all positions are real), packed ones starts [B + 1] in
+    int32, the last of which is their total; `longest_*` bound them all.
+    """
+
+    activation: str
+    causal: bool
+    scale: float
+    alpha: float
+    row_sums: bool
+    entropies: bool
+    dropout: float
+    longest_query: int
+    longest_key: int
+    query_lengths: Tensor | None = None
+    key_lengths: Tensor | None = None
+    query_starts: Tensor | None = None
+    key_starts: Tensor | None = None
+    seed: Tensor | None = None
+
+    @property
+    def packed(self) -> bool:
+        return self.query_starts is not None
+
+    @property
+    def longest(self) -> int:
+        return max(self.longest_query, self.longest_key)
+
+
+SCHEMA = (
+    "str activation, bool causal, float scale, float alpha, bool row_sums, bool entropies, "
+    "float dropout, SymInt longest_query, SymInt longest_key, Tensor? query_lengths, "
+    "Tensor? key_lengths, Tensor? query_starts, Tensor? key_starts, Tensor? seed"
+)

@@ -1,0 +1,156 @@
+"""The operator: gradients through autograd, what PyTorch demands of operators, packed sequences."""
+
+import itertools
+
+import pytest
+import torch
+from pointwise_formula import FORMULAS, Case, case
+from torch import Tensor
+
+from reluformer.kernels.attention import (
+    OPERATOR,
+    PointwiseOutput,
+    packed_pointwise_attention,
+    pointwise_attention,
+    values,
+)
+from reluformer.kernels.problem import Problem
+from reluformer.visibility import Visibility
+
+
+def visibility_of(problem: Problem) -> Visibility:
+    return Visibility(
+        problem.longest_query,
+        problem.longest_key,
+        problem.key_lengths,
+        problem.query_lengths,
+        problem.causal,
+    )
+
+
+def attend(one: Case, visibility: Visibility, *inputs: Tensor) -> PointwiseOutput:
+    q, k, v, gain, *offset = inputs
+    problem = one.problem
+    return pointwise_attention(
+        q,
+        k,
+        v,
+        visibility,
+        activation=problem.activation,
+        gain=gain,
+        alpha=problem.alpha,
+        scale=problem.scale,
+        offset=offset[0] if offset else None,
+        row_sums=problem.row_sums,
+        entropies=problem.entropies,
+    )
+
+
+def leaves(one: Case) -> list[Tensor]:
+    tensors = [one.q, one.k, one.v, one.gain]
+    tensors += [] if one.offset is None else [one.offset]
+    return [tensor.clone().requires_grad_() for tensor in tensors]
+
+
+@pytest.mark.parametrize("activation", FORMULAS)
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("centered", [False, True])
+def test_gradients_through_autograd(activation: str, causal: bool, centered: bool) -> None:
+    one = case(
+        9, 11, activation=activation, causal=causal, centered=centered, sums=activation == "relu"
+    )
+    inputs = leaves(one)
+    found = attend(one, visibility_of(one.problem), *inputs)
+    loss = (found.contexts * one.d_contexts).sum()
+    outputs = {"contexts": found.contexts.detach()}
+    if found.row_sums is not None and found.entropy_sums is not None:
+        loss = loss + (found.row_sums * one.rho).sum() + (found.entropy_sums * one.eps).sum()
+        outputs |= {
+            "row_sums": found.row_sums.detach(),
+            "entropy_sums": found.entropy_sums.detach(),
+        }
+    gradients = torch.autograd.grad(loss, inputs)
+    names = ("d_q", "d_k", "d_v", "d_gain", "d_offset")
+    outputs |= dict(zip(names, gradients, strict=False))
+    assert max(one.errors(outputs).values()) < 1e-12
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_pytorch_accepts_the_operator(centered: bool) -> None:
+    """Schema, autograd registration, shapes without data, and ahead-of-time compilation."""
+    one = case(5, 5, causal=True, centered=centered, sums=True, head_dim=8)
+    inputs = leaves(one)
+    offset = inputs[4] if centered else None
+    torch.library.opcheck(OPERATOR, (*inputs[:4], offset, *values(one.problem)))
+
+
+def test_compiles_as_one_graph() -> None:
+    one = case(7, 7, causal=True, sums=True, head_dim=8)
+    visibility = visibility_of(one.problem)
+
+    def penalised(*inputs: Tensor) -> Tensor:
+        found = attend(one, visibility, *inputs)
+        assert found.row_sums is not None
+        assert found.entropy_sums is not None
+        real = one.real("row_sums")
+        return found.contexts.square().sum() + ((found.row_sums + found.entropy_sums) * real).sum()
+
+    compiled = torch.compile(penalised, backend="aot_eager", fullgraph=True)
+    plain, fused = leaves(one), leaves(one)
+    expected = torch.autograd.grad(penalised(*plain), plain)
+    for gradient, wanted in zip(
+        torch.autograd.grad(compiled(*fused), fused), expected, strict=True
+    ):
+        torch.testing.assert_close(gradient, wanted)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_packed_sequences_are_those_one_by_one(causal: bool) -> None:
+    """Lengths 4, 0, 7 and 1 with keys of 5, 2, 7 and 0."""
+    queries, keys = torch.tensor([0, 4, 4, 11, 12]), torch.tensor([0, 5, 7, 14, 14])
+    q, k, v = (torch.randn(n, 2, 8, dtype=torch.float64, requires_grad=True) for n in (12, 14, 14))
+    gain = torch.rand(2, dtype=torch.float64, requires_grad=True)
+    offset = torch.randn(12, 2, dtype=torch.float64, requires_grad=True)
+    options = {"activation": "relu", "alpha": 0.5, "scale": 0.4, "entropies": True}
+    packed = packed_pointwise_attention(
+        q, k, v, queries.int(), keys.int(), 7, 7, causal=causal, gain=gain, offset=offset, **options
+    )
+    parts = []
+    for (begin, end), (first, last) in zip(
+        itertools.pairwise(queries),
+        itertools.pairwise(keys),
+        strict=True,
+    ):
+        found = pointwise_attention(
+            *(one[None].transpose(1, 2) for one in (q[begin:end], k[first:last], v[first:last])),
+            Visibility(int(end - begin), int(last - first), causal=causal),
+            gain=gain,
+            offset=offset[begin:end].t()[None],
+            **options,
+        )
+        assert found.row_sums is not None
+        parts.append((found.contexts[0].transpose(0, 1), found.row_sums[0].t()))
+    assert packed.row_sums is not None
+    assert packed.row_sums.shape == (12, 2)
+    contexts, sums = (torch.cat(part) for part in zip(*parts, strict=True))
+    torch.testing.assert_close(packed.contexts, contexts)
+    torch.testing.assert_close(packed.row_sums, sums)
+    inputs = (q, k, v, gain, offset)
+    upstream = torch.randn_like(contexts)
+    gradients = torch.autograd.grad((packed.contexts * upstream).sum(), inputs, retain_graph=True)
+    expected = torch.autograd.grad((contexts * upstream).sum(), inputs)
+    for gradient, wanted in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, wanted)
+
+
+def test_autocast_gives_bf16_contexts_and_float32_sums() -> None:
+    one = case(5, 5, sums=True)
+    inputs = [tensor.float() for tensor in (one.q, one.k, one.v, one.gain)]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = attend(one, visibility_of(one.problem), *inputs)
+    assert found.contexts.dtype == torch.bfloat16
+    assert found.row_sums is not None
+    assert found.row_sums.dtype == torch.float32
+    torch.testing.assert_close(
+        found.row_sums.double(), one.wanted["row_sums"], rtol=0.03, atol=0.03
+    )

@@ -1,0 +1,70 @@
+"""Blocks of plain PyTorch against the formulas in float64, many blocks and few."""
+
+import pytest
+import torch
+from pointwise_formula import FORMULAS, Case, case
+
+from reluformer.kernels import blocked
+from reluformer.kernels.problem import Problem
+
+
+def run(one: Case) -> dict[str, torch.Tensor]:
+    inputs = one.q, one.k, one.v, one.gain, one.offset, one.problem
+    outputs = blocked.forward(*inputs)
+    gradients = blocked.backward(one.d_contexts, one.rho, one.eps, *inputs)
+    names = "contexts", "row_sums", "entropy_sums", "d_q", "d_k", "d_v", "d_offset"
+    found = dict(zip(names, (*outputs, *gradients), strict=True))
+    return found | {"d_gain": one.wanted["d_gain"]}  # the operator's affair
+
+
+@pytest.mark.parametrize("block", [64, 2**18])
+@pytest.mark.parametrize("shape", [(1, 1), (17, 17), (6, 40), (40, 6), (0, 3), (3, 0)])
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+def test_all_outputs_and_gradients(
+    causal: bool,
+    centered: bool,
+    shape: tuple[int, int],
+    block: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blocked, "BLOCK", block)
+    for activation in FORMULAS:
+        one = case(
+            *shape,
+            activation=activation,
+            causal=causal,
+            centered=centered,
+            sums=activation == "relu",
+        )
+        assert max(one.errors(run(one)).values()) < 1e-12, activation
+
+
+def test_blocks_cover_every_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocked, "BLOCK", 100)
+    one = case(37, 20, causal=True, padded=False)
+    blocks = list(blocked.Weights(one.q, one.k, one.gain, None, one.problem).blocks())
+    covered = torch.zeros(4, 37, dtype=torch.int64)
+    for block in blocks:
+        covered[block.heads, block.rows] += 1
+        assert block.num_keys == max(block.rows.stop - 17, 0)
+    assert (covered == 1).all()
+    assert len(blocks) > 4
+
+
+def test_dropout_is_the_same_in_both_passes() -> None:
+    """With values of 1 the contexts are sums of the weights kept, and dV shows which they are."""
+    one = case(8, 12, padded=False)
+    problem = Problem(**{**vars(one.problem), "dropout": 0.4, "seed": torch.tensor(7)})
+    inputs = one.q, one.k, torch.ones_like(one.v), one.gain, None, problem
+    contexts, _, _ = blocked.forward(*inputs)
+    ones = torch.ones_like(contexts)
+    _, _, d_v, _ = blocked.backward(ones, None, None, *inputs)
+    torch.testing.assert_close(contexts.sum((2, 3)), d_v.sum((2, 3)))
+    full, _, _ = blocked.forward(*inputs[:5], one.problem)
+    assert not torch.allclose(contexts, full)
+    many = [
+        blocked.forward(*inputs[:5], Problem(**{**vars(problem), "seed": torch.tensor(i)}))[0]
+        for i in range(400)
+    ]
+    torch.testing.assert_close(torch.stack(many).mean(0), full, rtol=0.2, atol=0.2)

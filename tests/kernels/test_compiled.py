@@ -1,0 +1,35 @@
+"""The Triton kernels compiled for a Hopper GPU, which takes none: every configuration fits."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton")
+SCRIPT = Path(__file__).parents[2] / "scripts" / "compile_kernels.py"
+
+
+def test_no_configuration_spills_registers(tmp_path: Path) -> None:
+    """Compiled with everything in them that ReLUFormer trains with, in a process of its own, as
+    this one has Triton's interpreter."""
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--json"],
+        env={**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {(one["kernel"], one["head_dim"]) for one in found} == {
+        (kernel, head_dim)
+        for kernel in ("forward", "query_gradient", "key_gradient", "short_gradient")
+        for head_dim in (32, 64, 128)
+    }
+    for one in found:
+        assert one["spilled_bytes"] == 0, one
+        assert one["shared_memory"] <= 227 * 1024, one
+        assert one["fast_log2"] > 0, one

@@ -1,0 +1,187 @@
+"""The Triton kernels in Triton's interpreter, or on the GPU where there is one.
+
+Small shapes, odd lengths, and every configuration that can be selected.
+"""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+from pointwise_formula import FORMULAS, Case, case
+from torch import Tensor
+
+from reluformer.kernels import launch
+from reluformer.kernels.attention import TRITON_HEAD_DIMS
+from reluformer.kernels.problem import Problem
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# The interpreter multiplies bit patterns where it should multiply bfloat16.
+HALVES = [torch.float16, torch.bfloat16] if DEVICE == "cuda" else [torch.float16]
+
+
+def moved(tensor: Tensor | None, dtype: torch.dtype | None = None) -> Tensor | None:
+    return None if tensor is None else tensor.to(DEVICE, dtype)
+
+
+def run(one: Case) -> dict[str, Tensor]:
+    """All outputs, from inputs that lie in memory as the projections leave them."""
+    q, k, v = (heads_inside(tensor).to(DEVICE) for tensor in (one.q, one.k, one.v))
+    options = {
+        name: moved(value) if isinstance(value, Tensor) else value
+        for name, value in vars(one.problem).items()
+    }
+    problem = Problem(**options)
+    gain, offset = one.gain.float().to(DEVICE), moved(one.offset, torch.float32)
+    contexts, sums, logs = launch.forward(q, k, v, gain, offset, problem)
+    upstream = heads_inside(one.d_contexts).to(DEVICE), moved(one.rho), moved(one.eps)
+    gradients = launch.backward(*upstream, q, k, v, gain, offset, problem)
+    names = "contexts", "row_sums", "entropy_sums", "d_q", "d_k", "d_v", "d_offset"
+    found = zip(names, (contexts, sums, logs, *gradients), strict=True)
+    return {name: tensor.cpu() for name, tensor in found} | {"d_gain": one.wanted["d_gain"]}
+
+
+def heads_inside(tensor: Tensor) -> Tensor:
+    return tensor.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+@pytest.mark.parametrize("length", [1, 17, 127, 128, 129])
+@pytest.mark.parametrize("causal", [False, True])
+def test_odd_lengths(length: int, causal: bool) -> None:
+    """ReLU with both sums, in float32: several tiles, whole and cut."""
+    one = case(length, length, causal=causal, centered=causal, sums=True, dtype=torch.float32)
+    assert max(one.errors(run(one)).values()) < 2e-5
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (1, 70), (70, 1), (33, 40), (40, 33)])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("padded", [False, True])
+def test_unequal_and_empty_lengths(shape: tuple[int, int], causal: bool, padded: bool) -> None:
+    one = case(*shape, causal=causal, sums=True, padded=padded, dtype=torch.float32)
+    assert max(one.errors(run(one)).values()) < 2e-5
+
+
+@pytest.mark.parametrize("activation", [name for name in FORMULAS if name != "relu"])
+def test_the_pointwise_family(activation: str) -> None:
+    for causal, centered in product((False, True), repeat=2):
+        one = case(
+            33,
+            36,
+            activation=activation,
+            causal=causal,
+            centered=centered,
+            alpha=0.7,
+            dtype=torch.float32,
+        )
+        assert max(one.errors(run(one)).values()) < 5e-6, (causal, centered)
+
+
+@pytest.mark.parametrize("head_dim", TRITON_HEAD_DIMS)
+@pytest.mark.parametrize("length", [30, 60, 100, 140])
+@pytest.mark.parametrize("dtype", HALVES)
+def test_every_configuration_in_16_bits(dtype: torch.dtype, length: int, head_dim: int) -> None:
+    """Against float64 on the same inputs; the rounding of weights and of gradients is expected."""
+    one = case(
+        length,
+        length,
+        causal=True,
+        centered=length == 60,
+        sums=True,
+        head_dim=head_dim,
+        heads=1,
+        dtype=dtype,
+    )
+    errors = one.errors(run(one))
+    sums = errors.pop("row_sums"), errors.pop("entropy_sums")
+    assert max(sums) < 2e-5
+    assert max(errors.values()) < 8e-3
+
+
+@pytest.mark.parametrize("head_dim", TRITON_HEAD_DIMS)
+@pytest.mark.parametrize("length", [31, 64, 127, 130])
+def test_whole_numbers_come_out_exactly(length: int, head_dim: int) -> None:
+    """Small whole numbers, powers of two for factors: nothing is rounded, in any configuration."""
+    q, k, v, d_contexts = (
+        torch.randint(-1, 2, (1, 1, length, head_dim)).to(torch.float16) for _ in range(4)
+    )
+    problem = Problem("relu", False, 1.0, 0.0, False, False, 0.0, length, length)
+    gain = torch.ones(1)
+    one = Case(problem, q, k, v, gain, None, d_contexts, None, None, {"d_gain": gain})
+    found = run(one)
+    scores = (q @ k.transpose(2, 3)).double()
+    weights, slope = scores.clamp(min=0), (scores > 0).double()
+    d_scores = slope * (d_contexts.double() @ v.double().transpose(2, 3))
+    expected = {
+        "contexts": weights @ v.double(),
+        "d_q": d_scores @ k.double(),
+        "d_k": d_scores.transpose(2, 3) @ q.double(),
+        "d_v": weights.transpose(2, 3) @ d_contexts.double(),
+    }
+    for name, wanted in expected.items():
+        assert wanted.abs().max() < 2048, "float16 holds these exactly"
+        assert torch.equal(found[name].double(), wanted), name
+
+
+def test_packed_sequences_equal_padded_ones() -> None:
+    """Lengths 40, 0, 3 and 1 behind one another."""
+    lengths = [40, 0, 3, 1]
+    starts = torch.tensor([0, 40, 40, 43, 44], dtype=torch.int32, device=DEVICE)
+    q, k, v, d_contexts = (torch.randn(1, 2, 44, 32, device=DEVICE) for _ in range(4))
+    gain = torch.rand(2, device=DEVICE)
+    offset, rho, eps = (torch.randn(1, 2, 44, device=DEVICE) for _ in range(3))
+    options = {"row_sums": True, "entropies": True, "dropout": 0.0}
+    base = Problem("relu", True, 0.2, 0.5, **options, longest_query=40, longest_key=40)
+    packed = Problem(**{**vars(base), "query_starts": starts, "key_starts": starts})
+    outputs = launch.forward(q, k, v, gain, offset, packed)
+    gradients = launch.backward(d_contexts, rho, eps, q, k, v, gain, offset, packed)
+    for begin, length in zip(starts.tolist(), lengths, strict=False):
+        here = slice(begin, begin + length)
+        single = Problem(**{**vars(base), "longest_query": length, "longest_key": length})
+        cut = [one[:, :, here] for one in (q, k, v)]
+        shift = offset[:, :, here]
+        parts = launch.forward(*cut, gain, shift, single)
+        upstream = d_contexts[:, :, here], rho[:, :, here], eps[:, :, here]
+        parts += launch.backward(*upstream, *cut, gain, shift, single)
+        for whole, part in zip((*outputs, *gradients), parts, strict=True):
+            torch.testing.assert_close(whole[:, :, here], part)
+
+
+def test_dropout_drops_the_same_weights_in_all_kernels() -> None:
+    """Values that pick out one key each show the weights, in both tilings of the backward pass."""
+    length = 32
+    q, k = torch.rand(2, 1, 1, length, 32, device=DEVICE).unbind(0)
+    eye = torch.eye(length, device=DEVICE)[None, None]
+    gain = torch.ones(1, device=DEVICE)
+    seed = torch.tensor(11, device=DEVICE)
+    problem = Problem("relu", False, 1.0, 0.0, False, False, 0.4, length, length, seed=seed)
+    weights, _, _ = launch.forward(q, k, eye, gain, None, problem)
+    full = (q @ k.transpose(2, 3)).relu()
+    kept = weights != 0
+    torch.testing.assert_close(weights, full * kept / 0.6, rtol=1e-4, atol=1e-5)
+    assert 0.5 < kept.double().mean() < 0.7
+    d_q, d_k, d_v, _ = launch.backward(eye, None, None, q, k, eye, gain, None, problem)
+    torch.testing.assert_close(d_v, weights.transpose(2, 3), rtol=1e-4, atol=1e-5)
+    d_scores = torch.eye(length, device=DEVICE) * kept / 0.6
+    torch.testing.assert_close(d_q, d_scores @ k, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(d_k, d_scores.transpose(2, 3) @ q, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_softmax_control(causal: bool) -> None:
+    """The same kernels with softmax in them, against PyTorch."""
+    q, k, v = (torch.randn(2, 2, 37, 32, requires_grad=True) for _ in range(3))
+    upstream = torch.randn(2, 2, 37, 32)
+    wanted = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    gradients = torch.autograd.grad((wanted * upstream).sum(), (q, k, v))
+    problem = Problem("softmax", causal, 1 / math.sqrt(32), 0.0, False, False, 0.0, 37, 37)
+    inputs = [one.detach().to(DEVICE) for one in (q, k, v)] + [torch.ones(2, device=DEVICE), None]
+    contexts, log_sums, _ = launch.forward(*inputs, problem)
+    found = launch.backward(
+        upstream.to(DEVICE), None, None, *inputs, problem, out=contexts, log_sums=log_sums
+    )
+    torch.testing.assert_close(contexts.cpu(), wanted, rtol=1e-4, atol=1e-5)
+    for gradient, expected in zip(found, gradients, strict=False):
+        torch.testing.assert_close(gradient.cpu(), expected, rtol=1e-4, atol=1e-5)
