@@ -16,7 +16,7 @@ def model_of(attention: str) -> Transformer:
 
 
 def test_the_cost_of_attention_predicts_other_lengths() -> None:
-    model = model_of("relu")
+    model = model_of("rela_g")
     cost = attention_cost(model, CPU, "fp32", with_penalty=True)
     assert cost > 0.001
     found = [kept_of(model, width) for width in (64, 192)]
@@ -25,8 +25,9 @@ def test_the_cost_of_attention_predicts_other_lengths() -> None:
     assert model.training
 
 
-def test_fused_softmax_costs_nothing_more_for_long_sentences() -> None:
-    assert attention_cost(model_of("softmax"), CPU, "fp32", with_penalty=True) < 1e-4
+@pytest.mark.parametrize("attention", ["softmax", "relu", "relu_centered", "pointwise"])
+def test_fused_attention_costs_nothing_more_for_long_sentences(attention: str) -> None:
+    assert attention_cost(model_of(attention), CPU, "fp32", with_penalty=True) < 1e-4
 
 
 @pytest.mark.parametrize("attention", ["relu_centered", "softmax", "rela_g"])
