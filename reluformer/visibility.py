@@ -20,6 +20,9 @@ class Visibility:
     through keys (`causal`, which implies it) or through the queries themselves: a decoder's
     cross-attention is ordered though it reads the whole source.
 
+    With `chosen`, that is what each query reads, and nothing else counts: the newest positions of
+    a beam's hypotheses read their own ancestors among the positions of all of them.
+
     n, everywhere in this project, is the number of keys visible to one query: padding never
     counts, and in causal attention it grows along the sentence.
     """
@@ -31,6 +34,7 @@ class Visibility:
     causal: bool = False
     ordered: bool = False
     device: torch.device | str = "cpu"
+    chosen: Bool[Tensor, "B 1 T S"] | None = None
 
     @cached_property
     def key_is_visible(self) -> Bool[Tensor, "B S"] | None:
@@ -50,6 +54,8 @@ class Visibility:
     @cached_property
     def num_visible(self) -> Int[Tensor, "#B 1 #T 1"]:
         """n: the keys visible to each query; 0 for a query that sees none."""
+        if self.chosen is not None:
+            return self.chosen.sum(-1, keepdim=True)
         if self.causal:
             first = self.num_keys - self.num_queries + 1
             n = torch.arange(first, self.num_keys + 1, device=self.device)[None, None, :, None]
@@ -63,6 +69,8 @@ class Visibility:
     @cached_property
     def dense(self) -> Bool[Tensor, "#B 1 #T S"]:
         """The whole picture, True where the query may read the key."""
+        if self.chosen is not None:
+            return self.chosen
         keys = torch.arange(self.num_keys, device=self.device)
         return keys < self.num_visible
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reluformer.attention.base import Attention, Penalty
-from reluformer.attention.cache import KeyValueCache, QueryMemory
+from reluformer.attention.cache import QueryMemory, SourceMemory, TargetMemory
 from reluformer.visibility import Visibility
 
 
@@ -53,32 +53,43 @@ class MultiHeadAttention(nn.Module):
         return self.output_projection(self.mechanism.merge_heads(context, x)), penalty
 
     def step(
-        self, x: Float[Tensor, "N T M"], cache: KeyValueCache, queries: QueryMemory
-    ) -> Float[Tensor, "N T M"]:
-        """Causal self-attention of the newest T positions over all in the cache and themselves."""
+        self,
+        x: Float[Tensor, "N 1 M"],
+        memory: TargetMemory,
+        queries: QueryMemory,
+        visibility: Visibility,
+    ) -> Float[Tensor, "N 1 M"]:
+        """Self-attention of the newest position of N hypotheses over their pasts and themselves.
+
+        `visibility` says which slots of the memory, the newest included, each of them reads.
+        """
         q, k, v = (self._split(part) for part in self.input_projection(x).chunk(3, dim=-1))
-        cache.append(k, v)
-        visibility = Visibility(x.shape[1], cache.length, causal=True, device=x.device)
-        q, queries.past = self.mechanism.prepare_queries(q, visibility, queries.past)
-        context, _ = self.mechanism(q, cache.keys, cache.values, visibility)
-        return self.output_projection(self.mechanism.merge_heads(context, x))
+        memory.append(k, v)
+        return self._attend(x, q, memory, queries, visibility)
 
     def step_across(
         self,
         x: Float[Tensor, "N 1 M"],
-        source: KeyValueCache,
+        memory: SourceMemory,
         queries: QueryMemory,
         visibility: Visibility,
     ) -> Float[Tensor, "N 1 M"]:
-        """Cross-attention of the newest position of N rows to keys and values projected before.
+        """Cross-attention of the newest position of N hypotheses to what was projected before."""
+        return self._attend(x, self._queries(x), memory, queries, visibility)
 
-        The beams of one sentence, which are next to each other in x, become the queries of one
-        attention, so that the source's keys and values are never copied per beam.
-        """
-        newest = Visibility(1, source.length, ordered=True, device=x.device)
-        q, queries.past = self.mechanism.prepare_queries(self._queries(x), newest, queries.past)
-        beams = q.squeeze(2).unflatten(0, (len(source.keys), -1)).transpose(1, 2)
-        context, _ = self.mechanism(beams, source.keys, source.values, visibility)
+    def _attend(
+        self,
+        x: Float[Tensor, "N 1 M"],
+        q: Float[Tensor, "N H 1 D"],
+        memory: SourceMemory | TargetMemory,
+        queries: QueryMemory,
+        visibility: Visibility,
+    ) -> Float[Tensor, "N 1 M"]:
+        """The hypotheses of one sentence, next to each other in x, as one attention's queries."""
+        newest = Visibility(1, visibility.num_keys, ordered=True, device=x.device)
+        q, queries.past = self.mechanism.prepare_queries(q, newest, queries.past)
+        beams = q.squeeze(2).unflatten(0, (len(memory.keys), -1)).transpose(1, 2)
+        context = self.mechanism.weights(beams, memory.keys, visibility) @ memory.values
         context = context.transpose(1, 2).flatten(0, 1).unsqueeze(2)
         return self.output_projection(self.mechanism.merge_heads(context, x))
 

@@ -85,6 +85,9 @@ class SimaAttention(Attention):
         if mask is not None:
             k = k * mask
         size = k.to(wide).abs()
+        if visibility.chosen is not None:
+            norm = visibility.chosen.to(wide) @ size
+            return (q.to(wide) / at_least(norm)).to(q.dtype), k
         if not visibility.causal:
             return q, (k.to(wide) / at_least(size.sum(-2, keepdim=True))).to(k.dtype)
         norm = size.cumsum(-2)[..., k.shape[-2] - q.shape[-2] :, :]

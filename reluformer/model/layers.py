@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reluformer.attention.base import Penalty
-from reluformer.attention.cache import LayerCache
+from reluformer.attention.cache import LayerMemory
 from reluformer.attention.multihead import MultiHeadAttention
 from reluformer.model.dropout import dropout
 from reluformer.visibility import Visibility
@@ -94,14 +94,17 @@ class DecoderLayer(nn.Module):
     def step(
         self,
         x: Float[Tensor, "N 1 M"],
-        cache: LayerCache,
+        memory: LayerMemory,
+        own: Visibility,
         cross: Visibility,
     ) -> Float[Tensor, "N 1 M"]:
         """The newest target position of N rows, all beams of a sentence next to each other."""
         entered = self.self_attention_residual.enter(x)
-        update = self.self_attention.step(entered, cache.target, cache.self_queries)
+        update = self.self_attention.step(entered, memory.target, memory.self_queries, own)
         x = self.self_attention_residual(x, update)
         entered = self.cross_attention_residual.enter(x)
-        update = self.cross_attention.step_across(entered, cache.source, cache.cross_queries, cross)
+        update = self.cross_attention.step_across(
+            entered, memory.source, memory.cross_queries, cross
+        )
         x = self.cross_attention_residual(x, update)
         return self.ffn_residual(x, self.ffn(self.ffn_residual.enter(x)))

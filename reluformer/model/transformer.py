@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from reluformer.attention.base import Penalty
-from reluformer.attention.cache import KeyValueCache, LayerCache
+from reluformer.attention.cache import Ancestry, LayerMemory, SourceMemory
 from reluformer.model.embedding import Embedding
 from reluformer.model.layers import DecoderLayer, EncoderLayer
 from reluformer.visibility import Visibility
@@ -40,33 +40,40 @@ class Output:
 
 
 class DecoderCache:
-    """What decoding remembers: the memory of each layer, and how long the sources are."""
+    """What decoding remembers: the memory of each layer, and whose each position is."""
 
     def __init__(
-        self, layers: list[LayerCache], lengths: Int[Tensor, " B"], beam_size: int
+        self, layers: list[LayerMemory], lengths: Int[Tensor, " B"], beam_size: int
     ) -> None:
         self.layers = layers
         self.source_lengths = lengths
         self.beam_size = beam_size
+        self.ancestry = Ancestry(len(lengths), beam_size, lengths.device)
         self.length = 0
 
-    @property
-    def cross_visibility(self) -> Visibility:
-        """Every beam of a sentence sees the whole source."""
-        num_keys = self.layers[0].source.length
-        lengths = self.source_lengths
-        return Visibility(self.beam_size, num_keys, key_lengths=lengths, device=lengths.device)
+    def extend(self) -> tuple[Visibility, Visibility]:
+        """A step further: what the newest positions read of the target and of the source."""
+        self.ancestry.extend()
+        self.length += 1
+        chosen, lengths = self.ancestry.visible, self.source_lengths
+        beams, device = self.beam_size, lengths.device
+        own = Visibility(beams, self.length * beams, ordered=True, device=device, chosen=chosen)
+        num_keys = self.layers[0].source.keys.shape[2]
+        return own, Visibility(beams, num_keys, key_lengths=lengths, device=device)
 
     def select(self, rows: Int[Tensor, " N"], sentences: Int[Tensor, " B"]) -> None:
         """Reorder beams and drop sentences: keep these rows, in this order, and these sentences.
 
         `sentences` must be ascending: sentences are dropped, never reordered.
         """
+        self.ancestry.select(rows)
         for layer in self.layers:
-            layer.select(rows)
+            layer.self_queries.select(rows)
+            layer.cross_queries.select(rows)
         if len(sentences) != len(self.source_lengths):
             for layer in self.layers:
                 layer.source.select(sentences)
+                layer.target.select(sentences)
             self.source_lengths = self.source_lengths.index_select(0, sentences)
 
 
@@ -183,18 +190,16 @@ class Transformer(nn.Module):
         """An empty cache for `beam_size` rows of each sentence, the source projected once."""
         layers = []
         for layer in self.decoder_stack:
-            source = KeyValueCache()
-            source.append(*layer.cross_attention.project_memory(encoded.states))
-            layers.append(LayerCache(source))
+            source = SourceMemory(*layer.cross_attention.project_memory(encoded.states))
+            layers.append(LayerMemory(source, beam_size))
         return DecoderCache(layers, encoded.lengths, beam_size)
 
     def step(self, tokens: Int[Tensor, " N"], cache: DecoderCache) -> Float[Tensor, "N V"]:
         """Logits of the token after these, which stand at `cache.length`; advances the cache."""
-        cross = cache.cross_visibility
         x = self.target_embedding(tokens[:, None], first=cache.length)
+        own, cross = cache.extend()
         for layer, memory in zip(self.decoder_stack, cache.layers, strict=True):
-            x = layer.step(x, memory, cross)
-        cache.length += 1
+            x = layer.step(x, memory, own, cross)
         return self.logits(self.decoder_norm(x)[:, 0])
 
     def logits(self, states: Float[Tensor, "*B M"]) -> Float[Tensor, "*B V"]:

@@ -12,7 +12,7 @@ import torch
 from mechanisms import MECHANISMS, load_mechanism
 
 from reluformer.attention.base import Attention
-from reluformer.attention.cache import KeyValueCache, QueryMemory
+from reluformer.attention.cache import Ancestry, QueryMemory, SourceMemory, TargetMemory
 from reluformer.attention.multihead import MultiHeadAttention
 from reluformer.visibility import Visibility
 
@@ -119,11 +119,23 @@ def test_decoder_positions_do_not_see_later_ones(mechanism: Attention) -> None:
 
 
 def test_one_position_at_a_time_equals_all_at_once(mechanism: Attention) -> None:
+    """Six positions of two beams of three sentences; half-way the second takes over the first."""
     layer, x, _ = random_layer(mechanism)
-    whole, _ = layer(x, Visibility(6, 6, causal=True))
-    cache, queries = KeyValueCache(), QueryMemory()
-    steps = torch.cat([layer.step(x[:, t : t + 1], cache, queries) for t in range(6)], dim=1)
-    torch.testing.assert_close(steps, whole)
+    beams = torch.stack([x, x.flip(1)], dim=1).flatten(0, 1)  # rows: (sentence, beam)
+    memory, queries = TargetMemory(2), QueryMemory()
+    ancestry = Ancestry(3, 2, torch.device("cpu"))
+    for t in range(6):
+        if t == 3:
+            kept = torch.tensor([1, 1, 3, 2, 4, 5])
+            beams = beams[kept].clone()
+            beams[:, t:] += torch.randn(6, 6 - t, x.shape[2])  # from here on all of them differ
+            ancestry.select(kept)
+            queries.select(kept)
+        ancestry.extend()
+        chosen = Visibility(2, 2 * t + 2, ordered=True, chosen=ancestry.visible)
+        output = layer.step(beams[:, t : t + 1], memory, queries, chosen)
+        whole, _ = layer(beams, Visibility(6, 6, causal=True))
+        torch.testing.assert_close(output, whole[:, t : t + 1])
 
 
 def test_beams_across_one_position_at_a_time_equal_all_at_once(mechanism: Attention) -> None:
@@ -131,8 +143,7 @@ def test_beams_across_one_position_at_a_time_equal_all_at_once(mechanism: Attent
     layer, x, memory = random_layer(mechanism)
     beams = torch.stack([x, x.flip(1)], dim=1).flatten(0, 1)  # rows: (sentence, beam)
     sizes = lengths(7, 4, 1)
-    source, queries = KeyValueCache(), QueryMemory()
-    source.append(*layer.project_memory(memory))
+    source, queries = SourceMemory(*layer.project_memory(memory)), QueryMemory()
     visibility = Visibility(2, 7, sizes)
     for t in range(6):
         if t == 3:
