@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from grammar.chance import Chance
-from grammar.documents import Document, documents, numbered
+from grammar.documents import SHORTEST, Document, documents, numbered
 from grammar.lexicon import Lexicon, Pair, load_lexicon
 from grammar.sentences import Sentences
 from grammar.splits import distinct, seed_for
@@ -21,7 +21,7 @@ from reluformer.errors import UserError
 LANGS = ("de", "en")
 MARK = "<d>"  # the line before each document, on both sides
 
-Fill = Callable[..., Report]  # staging folder, lexicon, sizes, seed -> counts
+Fill = Callable[..., Report]  # staging folder, lexicon, sizes and more, seed -> counts
 
 
 @dataclass
@@ -34,6 +34,7 @@ class EmbeddedConfig:
     documents: int
     valid_documents: int
     test_documents: int
+    longest_document: int
     seed: int
     overwrite: bool
 
@@ -48,6 +49,11 @@ class EmbeddedConfig:
             if self.documents and (value < 2 or value % 2):
                 rule = "must be even and at least 2, as its documents come in pairs"
                 raise UserError(f"`{setting}` {rule}, but is {value}")
+
+        if self.longest_document < SHORTEST:
+            raise UserError(
+                f"`longest_document` must be at least {SHORTEST}, but is {self.longest_document}"
+            )
 
     def sizes(self, kind: str) -> dict[str, int]:
         """How many sentences or documents each split has."""
@@ -69,16 +75,17 @@ def main(config: EmbeddedConfig) -> None:
         python data_prep/embedded.py
         python data_prep/embedded.py sentences=100000 documents=0 seed=2
     """
-    prepare("embedded", fill_sentences, config.sizes("sentences"), config)
+    prepare("embedded", fill_sentences, {"sizes": config.sizes("sentences")}, config)
     if config.documents:
-        prepare("embedded_documents", fill_documents, config.sizes("documents"), config)
+        options = {"sizes": config.sizes("documents"), "longest": config.longest_document}
+        prepare("embedded_documents", fill_documents, options, config)
 
 
-def prepare(name: str, fill: Fill, sizes: dict[str, int], config: EmbeddedConfig) -> None:
+def prepare(name: str, fill: Fill, options: Report, config: EmbeddedConfig) -> None:
     """Make data/<name>/text and say what is in it."""
-    options = {"sizes": sizes, "seed": config.seed, "grammar": grammar_digest()}
-    output = Output(name, "embedded", options, {})
-    made = partial(fill, lexicon=load_lexicon(), sizes=sizes, seed=config.seed)
+    seeded = {**options, "seed": config.seed}
+    output = Output(name, "embedded", {**seeded, "grammar": grammar_digest()}, {})
+    made = partial(fill, lexicon=load_lexicon(), **seeded)
     report = output.make(made, config.overwrite)
     for split, counts in report["counts"].items():
         told = ", ".join(f"{count:,} {what}" for what, count in counts.items())
@@ -95,10 +102,12 @@ def fill_sentences(folder: Path, lexicon: Lexicon, sizes: dict[str, int], seed: 
     return counts
 
 
-def fill_documents(folder: Path, lexicon: Lexicon, sizes: dict[str, int], seed: int) -> Report:
+def fill_documents(
+    folder: Path, lexicon: Lexicon, sizes: dict[str, int], longest: int, seed: int
+) -> Report:
     counts: Report = {}
     for split, size in sizes.items():
-        drawn = documents(lexicon, split, size, seed, twins=split != "train")
+        drawn = documents(lexicon, split, size, seed, twins=split != "train", longest=longest)
         listed = list(track(drawn, f"{split} documents", size))
         pairs = [pair for document in listed for pair in document.sentences]
         counts[split] = {"documents": len(listed), "pairs": len(pairs)} | count_words(pairs)

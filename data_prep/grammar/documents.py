@@ -14,7 +14,7 @@ from .lexicon import Lexicon, Pair
 from .sentences import Sentences
 from .splits import seed_for, split_of
 
-SHORTEST, LONGEST = 4, 40
+SHORTEST = 4
 _PUNCTUATION = ".,?!()"
 _TRIES = 2000  # for one sentence, before the document's plan is given up
 _KINDS = (("pronoun de-en", 25.0), ("pronoun en-de", 25.0), ("lookup", 50.0))
@@ -56,14 +56,14 @@ class _Plan:
 
 
 def documents(
-    lexicon: Lexicon, split: str, count: int, seed: int, twins: bool
+    lexicon: Lexicon, split: str, count: int, seed: int, twins: bool, longest: int
 ) -> Iterator[Document]:
-    """`count` documents; as twins, two by two: each question of the first stands in the second
+    """`count` documents of 4 to `longest` sentences; as twins, two by two: each question of the first stands in the second
     with the other answer. Otherwise the answers are drawn."""
     chance = Chance(seed_for(seed, "documents", split))
     pair = 0
     for _ in range(count // 2 if twins else count):
-        both, questions = _sayable_twins(lexicon, chance, split)
+        both, questions = _sayable_twins(lexicon, chance, split, longest)
         numbers = range(pair + 1, pair + len(questions) + 1)
         pair += len(questions)
         chosen = (0, 1) if twins else (chance.below(2),)
@@ -76,19 +76,19 @@ def documents(
 
 
 def _sayable_twins(
-    lexicon: Lexicon, chance: Chance, split: str
+    lexicon: Lexicon, chance: Chance, split: str, longest: int
 ) -> tuple[tuple[list[Pair], list[Pair]], list[Placed]]:
     while True:
         try:
-            return _twins(lexicon, chance, split)
+            return _twins(lexicon, chance, split, longest)
         except UnsayableError:
             continue
 
 
 def _twins(
-    lexicon: Lexicon, chance: Chance, split: str
+    lexicon: Lexicon, chance: Chance, split: str, longest: int
 ) -> tuple[tuple[list[Pair], list[Pair]], list[Placed]]:
-    length = _spread(chance, SHORTEST, LONGEST)
+    length = _spread(chance, SHORTEST, longest)
     plan = _plan(lexicon, chance, length)
     draws: dict[int, tuple[Item, Draw]] = {}
     for placed in plan.placed:

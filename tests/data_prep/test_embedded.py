@@ -187,8 +187,14 @@ def test_distances_are_those_of_the_text(corpus):
     assert all(spread[name] >= 4 for name in ("1-2", "3-4", "5-8", "9-16", "17-32"))
 
 
+def test_short_documents_ask_more_often():
+    short = list(documents(load_lexicon(), "train", 40, 3, twins=False, longest=8))
+    assert {len(one.sentences) for one in short} == set(range(4, 9))
+    assert sum(len(one.probes) for one in short) / sum(len(one.sentences) for one in short) > 0.15
+
+
 def test_training_documents_leave_the_answers_balanced():
-    drawn = documents(load_lexicon(), "train", 250, 3, twins=False)
+    drawn = documents(load_lexicon(), "train", 250, 3, twins=False, longest=40)
     senses = defaultdict(Counter)
     for document in drawn:
         for probe in document.probes:
@@ -226,6 +232,7 @@ def test_running_again_does_nothing_and_never_overwrites(run, contents):
         ("documents=-1", "`documents` must be at least 0, but is -1"),
         ("test_documents=3", "`test_documents` must be even and at least 2"),
         ("seed=-1", "`seed` must be at least 0, but is -1"),
+        ("longest_document=3", "`longest_document` must be at least 4"),
     ],
 )
 def test_impossible_sizes_are_refused(run, option, message):
