@@ -58,8 +58,8 @@ class _Plan:
 def documents(
     lexicon: Lexicon, split: str, count: int, seed: int, twins: bool, longest: int
 ) -> Iterator[Document]:
-    """`count` documents of 4 to `longest` sentences; as twins, two by two: each question of the first stands in the second
-    with the other answer. Otherwise the answers are drawn."""
+    """`count` documents of 4 to `longest` sentences; as twins, two by two: each question of the
+    first stands in the second with the other answer. Otherwise the answers are drawn."""
     chance = Chance(seed_for(seed, "documents", split))
     pair = 0
     for _ in range(count // 2 if twins else count):

@@ -35,6 +35,7 @@ def time_attention(
     with_penalty: bool,
     precision: str,
     seed: int,
+    device: torch.device,
 ) -> Outcome:
     """Self-attention over sentences of `length`, as many as give `positions` in all.
 
@@ -44,11 +45,13 @@ def time_attention(
     sentences = max(1, positions // length)
     generator = torch.Generator().manual_seed(seed)
     shape = (sentences, num_heads, length, head_dim)
-    inputs = [torch.randn(shape, generator=generator).requires_grad_() for _ in range(3)]
-    upstream = torch.randn(shape, generator=generator)
-    visibility = Visibility(length, length, causal=causal)
+    drawn = [torch.randn(shape, generator=generator).to(device) for _ in range(4)]
+    inputs, upstream = [one.requires_grad_() for one in drawn[:3]], drawn[3]
+    visibility = Visibility(length, length, causal=causal, device=device)
     tasks = {
-        name: partial(_run, mechanism, inputs, upstream, visibility, with_penalty, precision)
+        name: partial(
+            _run, mechanism.to(device), inputs, upstream, visibility, with_penalty, precision
+        )
         for name, mechanism in mechanisms.items()
     }
     kind = "causal" if causal else "not causal"
@@ -62,7 +65,7 @@ def time_attention(
             name: sum(parameter.numel() for parameter in mechanism.parameters())
             for name, mechanism in mechanisms.items()
         },
-        rates=time_rounds(tasks, sentences * length, rounds),
+        rates=time_rounds(tasks, sentences * length, rounds, device),
     )
 
 

@@ -27,11 +27,13 @@ class Machine:
     torch: str
     python: str
     reluformer: str = __version__
+    accelerator: str | None = None
 
     @classmethod
-    def here(cls) -> "Machine":
+    def here(cls, device: torch.device) -> "Machine":
         return cls(
             processor=processor_name(),
+            accelerator=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
             cores=available_cores(),
             threads=torch.get_num_threads(),
             load=round(os.getloadavg()[0], 2),
@@ -40,9 +42,11 @@ class Machine:
         )
 
     def __str__(self) -> str:
+        chips = [self.accelerator] if self.accelerator else []
+        chips.append(f"{self.processor}, {self.cores} cores of which {self.threads} used")
         return (
-            f"{self.processor}, {self.cores} cores of which {self.threads} used, load before "
-            f"{self.load}; PyTorch {self.torch}, Python {self.python}, reluformer {self.reluformer}"
+            f"{', '.join(chips)}, load before {self.load}; PyTorch {self.torch}, "
+            f"Python {self.python}, reluformer {self.reluformer}"
         )
 
 
@@ -50,21 +54,23 @@ class Machine:
 class Outcome:
     """What one benchmark measured, of every system by name: `rates`, in `unit`, one a round.
 
-    The systems are compared with the last of them. `memory_mb`, where it is measured, is what
-    the forward pass of one batch keeps for the backward pass.
+    The systems are compared with the last of them. `parameters` are those of models, `memory_mb`
+    is what the forward pass of one batch keeps for the backward pass, where it is measured.
     """
 
     title: str
     unit: str
     conditions: str
-    parameters: dict[str, int]
     rates: dict[str, list[float]]
+    parameters: dict[str, int] = field(default_factory=dict)
     memory_mb: dict[str, float] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
-        columns = ["system", "parameters", self.unit, "lowest to highest", "times the last"]
-        return [*columns, "MB for backward"] if self.memory_mb else columns
+        columns = [self.unit, "lowest to highest", "times the last"]
+        sizes = ["parameters"] if self.parameters else []
+        memory = ["MB for backward"] if self.memory_mb else []
+        return ["system", *sizes, *columns, *memory]
 
     def rows(self) -> Iterator[list[str]]:
         """The cells of each system: medians over rounds, the ratio's of ratios within a round."""
@@ -73,7 +79,7 @@ class Outcome:
             ratios = [own / other for own, other in zip(rates, last, strict=True)]
             yield [
                 system,
-                f"{self.parameters[system]:,}",
+                *([f"{self.parameters[system]:,}"] if self.parameters else []),
                 rate(median(rates)),
                 f"{rate(min(rates))} to {rate(max(rates))}",
                 f"{median(ratios):.2f}",

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Mapping
 
+import torch
+
 from reluformer.console import console
 
 
 def time_rounds(
-    tasks: Mapping[str, Callable[[], object]], work: float, rounds: int
+    tasks: Mapping[str, Callable[[], object]], work: float, rounds: int, device: torch.device
 ) -> dict[str, list[float]]:
     """Rates of each task, `work` units a run, in `rounds` rounds.
 
@@ -19,10 +21,17 @@ def time_rounds(
     for number in range(rounds + 1):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            began = time.perf_counter()
+            began = finish(device)
             tasks[name]()
-            rates[name].append(work / (time.perf_counter() - began))
+            rates[name].append(work / (finish(device) - began))
         heading = f"round {number} of {rounds}" if number else "warm-up"
         latest = "  ".join(f"{name} {rates[name][-1]:.4g}" for name in names)
         console.print(f"{heading}:  {latest}")
     return {name: measured[1:] for name, measured in rates.items()}
+
+
+def finish(device: torch.device) -> float:
+    """The time once all that the device was given to do is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

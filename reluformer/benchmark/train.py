@@ -40,14 +40,17 @@ def time_training(
     rounds: int,
     regulariser_weight: float,
     precision: str,
+    device: torch.device,
 ) -> Outcome:
     """One update on each batch and system in every round; padding counts as no token."""
     keep_freed_memory()  # as reluformer-train does; all systems gain by it
+    batches = [batch.to(device) for batch in batches]
     tasks = {
-        name: _task(model, batches, regulariser_weight, precision) for name, model in models.items()
+        name: _task(model.to(device), batches, regulariser_weight, precision, device)
+        for name, model in models.items()
     }
     tokens = sum(batch.num_target_tokens for batch in batches)
-    rates = time_rounds(tasks, tokens, rounds)
+    rates = time_rounds(tasks, tokens, rounds, device)
     padding = 1 - tokens / sum(batch.target.numel() for batch in batches)
     return Outcome(
         title="Training",
@@ -68,11 +71,18 @@ def time_windows(
     rounds: int,
     regulariser_weight: float,
     precision: str,
+    device: torch.device,
 ) -> Outcome:
     """`time_training` on one batch of full windows, with the memory that each system needs."""
     rows, length = batch.target.shape
+    batch = batch.to(device)
     timed = time_training(
-        models, [batch], rounds=rounds, regulariser_weight=regulariser_weight, precision=precision
+        models,
+        [batch],
+        rounds=rounds,
+        regulariser_weight=regulariser_weight,
+        precision=precision,
+        device=device,
     )
     return replace(
         timed,
@@ -103,7 +113,11 @@ def synthetic_batches(count: int, max_tokens: int, vocab_size: int, seed: int) -
 
 
 def _task(
-    model: Model, batches: Sequence[Batch], regulariser_weight: float, precision: str
+    model: Model,
+    batches: Sequence[Batch],
+    regulariser_weight: float,
+    precision: str,
+    device: torch.device,
 ) -> Callable[[], None]:
     criterion: nn.Module
     if isinstance(model, PyTorchTransformer):
@@ -119,13 +133,15 @@ def _task(
     else:
         criterion = Criterion(model, LABEL_SMOOTHING)
         optimiser = adam(criterion, OPTIM)
-    return partial(_train, criterion, optimiser, batches, regulariser_weight, precision)
+    processes = Processes(device=device)
+    return partial(_train, criterion, optimiser, batches, processes, regulariser_weight, precision)
 
 
 def _train(
     criterion: nn.Module,
     optimiser: torch.optim.Optimizer,
     batches: Sequence[Batch],
+    processes: Processes,
     regulariser_weight: float,
     precision: str,
 ) -> None:
@@ -134,7 +150,7 @@ def _train(
             criterion,
             optimiser,
             [batch],
-            Processes(),
+            processes,
             seed=1,
             update=update,
             learning_rate=OPTIM.learning_rate,

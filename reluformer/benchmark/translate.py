@@ -24,6 +24,7 @@ def time_translation(
     rounds: int,
     beam_size: int,
     precision: str,
+    device: torch.device,
 ) -> Outcome:
     """One batch of all `sources` in every round, each translated to TARGET_LENGTH pieces.
 
@@ -34,9 +35,9 @@ def time_translation(
     options = DecodeOptions(
         beam_size=beam_size, min_length=TARGET_LENGTH, max_len_a=0.0, max_len_b=TARGET_LENGTH
     )
-    models = {_label(name, model): model.eval() for name, model in models.items()}
+    models = {_label(name, model): model.to(device).eval() for name, model in models.items()}
     tasks = {
-        name: partial(_translate, model, sources, options, precision)
+        name: partial(_translate, model, sources, options, precision, device)
         for name, model in models.items()
     }
     pieces = sum(map(len, sources)) / len(sources)
@@ -46,7 +47,7 @@ def time_translation(
         conditions=f"beam {beam_size}, one batch of {len(sources)} sentences a round, {pieces:.1f} "
         f"pieces in, {TARGET_LENGTH} out, {precision}; the same beam search for all systems",
         parameters={name: count_parameters(model) for name, model in models.items()},
-        rates=time_rounds(tasks, len(sources), rounds),
+        rates=time_rounds(tasks, len(sources), rounds, device),
     )
 
 
@@ -56,7 +57,12 @@ def _label(name: str, model: Transformer | PyTorchTransformer) -> str:
 
 
 def _translate(
-    model: StepwiseModel, sources: Sequence[Sequence[int]], options: DecodeOptions, precision: str
+    model: StepwiseModel,
+    sources: Sequence[Sequence[int]],
+    options: DecodeOptions,
+    precision: str,
+    device: torch.device,
 ) -> None:
-    with autocast(torch.device("cpu"), precision):
-        translate_batch(model, *collate_sources(sources), options)
+    tokens, lengths = collate_sources(sources)
+    with autocast(device, precision):
+        translate_batch(model, tokens.to(device), lengths.to(device), options)

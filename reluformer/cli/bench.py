@@ -20,14 +20,17 @@ def main(config: BenchConfig) -> None:
     one with each attention, and PyTorch's nn.Transformer. All of them run once in every round, in
     turns; the table holds medians over the rounds, the spread, and each system's speed as a
     multiple of the last one's. what=attention times the mechanisms alone, forward and backward,
-    at several lengths; what=windows trains whole models on windows of just these lengths, and
-    counts the memory that they need. Use a machine that does nothing else.
+    at several lengths; what=kernels what computes ReLU attention, forward and backward apart,
+    beside PyTorch's kernels (most of which run on GPUs only); what=windows trains whole models on
+    windows of just these lengths, and counts the memory that they need. Use a machine that does
+    nothing else.
 
     Examples:
         reluformer-bench what=train threads=2 output=docs/results/speed.md
         reluformer-bench what=translate threads=1 beam_size=5 sentences=32
         reluformer-bench what=attention systems=[all,pytorch] lengths=[64,512] causal=true
         reluformer-bench what=windows lengths=[128,1024] systems=[all] max_tokens=2048
+        reluformer-bench what=kernels precision=bf16 lengths=[512,4096] positions=16384
         reluformer-bench what=train model=tiny systems=[relu,pytorch] rounds=3 regulariser_weight=0
     """
     output = None if config.output is None else Path(config.output)

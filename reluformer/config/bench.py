@@ -10,6 +10,7 @@ from omegaconf import MISSING
 
 from reluformer.attention.base import Attention
 from reluformer.benchmark.attention import PyTorchAttention, time_attention
+from reluformer.benchmark.kernels import time_kernels
 from reluformer.benchmark.pytorch import PyTorchTransformer
 from reluformer.benchmark.report import Machine, Outcome, Report
 from reluformer.benchmark.synthetic import FIRST_PIECE, LONGEST, synthetic_sources, window_batch
@@ -20,6 +21,7 @@ from reluformer.config.build import build_model
 from reluformer.config.groups import group_node, group_options
 from reluformer.config.instantiate import instantiate
 from reluformer.config.model import ModelConfig
+from reluformer.config.run import choose_device
 from reluformer.errors import UserError
 from reluformer.model.transformer import SITES, Transformer
 
@@ -51,6 +53,7 @@ class BenchConfig:
     threads: int | None
     rounds: int
     precision: str
+    device: str
     vocab_size: int
     seed: int
     output: str | None
@@ -68,6 +71,7 @@ class BenchConfig:
     def __post_init__(self) -> None:
         check_choice("what", self.what, tuple(BENCHMARKS))
         check_choice("precision", self.precision, ("fp32", "bf16"))
+        check_choice("device", self.device, ("auto", "cpu", "cuda"))
         for name in ("rounds", "updates", "max_tokens", "sentences", "beam_size", "positions"):
             check_positive(name, getattr(self, name))
         if self.threads is not None:
@@ -98,7 +102,7 @@ def run_benchmark(config: BenchConfig, command: str) -> Iterator[Report]:
     """Measure, one table after another; `command` is what the user typed, for the record."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    machine = Machine.here()
+    machine = Machine.here(choose_device(config.device))
     for outcome in BENCHMARKS[config.what](config):
         date = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
         yield Report(outcome, describe_model(config), machine, command, date)
@@ -130,6 +134,24 @@ def bench_attention(config: BenchConfig) -> Iterator[Outcome]:
             with_penalty=config.regulariser_weight > 0,
             precision=config.precision,
             seed=config.seed,
+            device=choose_device(config.device),
+        )
+
+
+def bench_kernels(config: BenchConfig) -> Iterator[Outcome]:
+    """Two tables for each length; `systems` and `regulariser_weight` have no say."""
+    model = config.model
+    for length in config.lengths:
+        yield from time_kernels(
+            num_heads=model.num_heads,
+            head_dim=model.d_model // model.num_heads,
+            length=length,
+            positions=config.positions,
+            causal=config.causal,
+            rounds=config.rounds,
+            dtype=torch.bfloat16 if config.precision == "bf16" else torch.float32,
+            seed=config.seed,
+            device=choose_device(config.device),
         )
 
 
@@ -140,6 +162,7 @@ def bench_training(config: BenchConfig) -> Iterator[Outcome]:
         rounds=config.rounds,
         regulariser_weight=config.regulariser_weight,
         precision=config.precision,
+        device=choose_device(config.device),
     )
 
 
@@ -159,6 +182,7 @@ def bench_windows(config: BenchConfig) -> Iterator[Outcome]:
             rounds=config.rounds,
             regulariser_weight=config.regulariser_weight,
             precision=config.precision,
+            device=choose_device(config.device),
         )
 
 
@@ -169,11 +193,13 @@ def bench_translation(config: BenchConfig) -> Iterator[Outcome]:
         rounds=config.rounds,
         beam_size=config.beam_size,
         precision=config.precision,
+        device=choose_device(config.device),
     )
 
 
 BENCHMARKS: dict[str, Callable[[BenchConfig], Iterator[Outcome]]] = {
     "attention": bench_attention,
+    "kernels": bench_kernels,
     "train": bench_training,
     "translate": bench_translation,
     "windows": bench_windows,

@@ -17,7 +17,7 @@ from reluformer.config.measuring import (
     measure_quality,
 )
 from reluformer.config.provenance import run_environment
-from reluformer.config.run import read_data
+from reluformer.config.run import choose_device, read_data
 from reluformer.config.test_set import TestSet
 from reluformer.console import console
 
@@ -48,7 +48,7 @@ def report(
         baseline=config.baseline,
         bleu=test.kind,
         failures=failures,
-        conditions=conditions(),
+        conditions=conditions(config),
     )
     draw(comparison, Path(config.output))
     write_report(comparison, Path(config.output))
@@ -75,14 +75,14 @@ def differences(config: CompareConfig, jobs: Sequence[Job], test: TestSet) -> li
     return found
 
 
-def conditions() -> list[str]:
+def conditions(config: CompareConfig) -> list[str]:
     """How statistics, speed and memory were measured."""
     return [
         f"Statistics are of up to {SENTENCES} sentences of the validation set, spread evenly.",
         "Speeds were measured while each run was trained and translated, beside whatever else its "
         "machine did, other runs included; reluformer-bench compares speeds alone. Peak memory is "
         "that of the training process, or of the accelerator where one was used.",
-        f"Machine of this report: {Machine.here()}.",
+        f"Machine of this report: {Machine.here(choose_device(config.device))}.",
     ]
 
 

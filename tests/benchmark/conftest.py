@@ -40,6 +40,7 @@ def bench_config():
             "threads": None,
             "rounds": 2,
             "precision": "fp32",
+            "device": "cpu",
             "vocab_size": 40,
             "seed": 1,
             "output": None,

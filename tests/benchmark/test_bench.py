@@ -42,6 +42,17 @@ def test_every_system_runs(bench_config, what, precision):
     assert precision in report.outcome.conditions
 
 
+def test_kernels_are_timed_in_both_directions(bench_config):
+    reports = list(run_benchmark(bench_config(what="kernels", lengths=[8], rounds=1), "command"))
+    assert ["forward" in r.outcome.title for r in reports] == [True, False]
+    for report in reports:
+        rates = report.outcome.rates
+        assert next(iter(rates)) == "relu"
+        assert list(rates)[-1] == "SDPA as PyTorch chooses"
+        assert all(found > 0 for (found,) in rates.values())
+        assert report.outcome.columns[:2] == ["system", "TFLOP/s"]
+
+
 def test_systems_differ_in_gamma_alone(bench_config):
     systems = build_systems(bench_config())
     assert isinstance(systems["PyTorch nn.Transformer"], PyTorchTransformer)
@@ -64,13 +75,13 @@ def test_every_attention_is_timed_at_every_length(bench_config):
 
 
 def test_windows_are_timed_and_weighed_at_every_length(bench_config):
-    """Twice the length at equal positions: a fused softmax keeps as much, ReLU more."""
+    """Twice the length at equal positions: what is fused keeps as much, ReLA more."""
     lengths = {"lengths": [64, 128], "max_tokens": 256, "rounds": 1}
-    systems = ["relu", "softmax", "pytorch"]
+    systems = ["rela_g", "softmax", "relu", "pytorch"]
     reports = list(run_benchmark(bench_config(what="windows", systems=systems, **lengths), "it"))
     short, long = (list(report.outcome.memory_mb.values()) for report in reports)
-    assert len(short) == 3
-    assert long[1] == pytest.approx(short[1], rel=0.01)
+    assert len(short) == 4
+    assert long[1:3] == pytest.approx(short[1:3], rel=0.01)
     assert long[0] > 1.1 * short[0]
     assert reports[1].outcome.conditions.startswith("2 a batch")
     assert reports[1].outcome.columns[-1] == "MB for backward"
@@ -104,7 +115,7 @@ def test_command_writes_tables(tmp_path, monkeypatch, capsys, what):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"what": "speed"}, "`what` must be one of attention, train, translate"),
+        ({"what": "speed"}, "`what` must be one of attention, kernels, train, translate"),
         ({"lengths": []}, "`lengths` must name one length"),
         ({"lengths": [0]}, "`lengths` must be greater than 0"),
         ({"systems": []}, "`systems` must name each system once"),

@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+import torch
 from rich.console import Console
 
 from reluformer.benchmark.report import (
@@ -72,7 +73,7 @@ def test_rates_keep_three_digits(value, shown):
 
 
 def test_machine_is_named():
-    machine = Machine.here()
+    machine = Machine.here(torch.device("cpu"))
     assert machine.processor == processor_name() != ""
     assert machine.threads >= 1
     assert machine.cores >= 1

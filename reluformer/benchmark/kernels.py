@@ -1,0 +1,186 @@
+"""Attention kernels, forward and backward apart, against those that a GPU user has otherwise.
+
+The unit is TFLOP/s by the usual count: 4 heads length^2 head_dim a sentence forward, half of it if
+causal, 2.5 times as much backward, whatever a kernel computes again or leaves out.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
+
+from reluformer.benchmark.report import Outcome
+from reluformer.benchmark.rounds import time_rounds
+from reluformer.kernels import blocked
+from reluformer.kernels.attention import runs_triton
+from reluformer.kernels.problem import Problem
+
+Run = Callable[[], object]
+REPEATS = 20  # in one timing, so that starting a kernel hides behind the one before
+FEWEST_REPEATS = 1  # on a CPU, where a call waits for its end
+BACKENDS = {
+    "SDPA flash": SDPBackend.FLASH_ATTENTION,
+    "SDPA cuDNN": SDPBackend.CUDNN_ATTENTION,
+    "SDPA efficient": SDPBackend.EFFICIENT_ATTENTION,
+}
+
+
+def time_kernels(
+    *,
+    num_heads: int,
+    head_dim: int,
+    length: int,
+    positions: int,
+    causal: bool,
+    rounds: int,
+    dtype: torch.dtype,
+    seed: int,
+    device: torch.device,
+) -> Iterator[Outcome]:
+    """Two tables, forward and backward, for sentences of `length`, `positions` in all."""
+    sentences = max(1, positions // length)
+    torch.manual_seed(seed)
+    shape = (sentences, length, num_heads, head_dim)
+    # Heads lie inside positions, as the projections leave them.
+    q, k, v, upstream = (
+        torch.randn(shape, device=device, dtype=dtype).transpose(1, 2) for _ in range(4)
+    )
+    products = 4 * sentences * num_heads * length**2 * head_dim / (2 if causal else 1)
+    systems = dict(ours(q, k, v, upstream, causal)) | dict(rivals(q, k, v, upstream, causal))
+    repeats = REPEATS if device.type == "cuda" else FEWEST_REPEATS
+    for place, (direction, work) in enumerate((("forward", 1.0), ("backward", 2.5))):
+        tasks = {name: partial(repeat, runs[place], repeats) for name, runs in systems.items()}
+        yield Outcome(
+            title=f"Kernels, {direction}, {length} positions, {'' if causal else 'not '}causal",
+            unit="TFLOP/s",
+            conditions=f"{sentences} sentences of {length} positions, {num_heads} heads of "
+            f"{head_dim}, {str(dtype).removeprefix('torch.')}, {repeats} calls a timing; scores of "
+            "random normal queries and keys, half of them positive; r: with row sums, e: with "
+            "sums of P ln P",
+            rates=time_rounds(tasks, repeats * work * products / 1e12, rounds, device),
+        )
+
+
+def repeat(run: Run, times: int) -> None:
+    for _ in range(times):
+        run()
+
+
+def ours(
+    q: Tensor, k: Tensor, v: Tensor, upstream: Tensor, causal: bool
+) -> Iterator[tuple[str, tuple[Run, Run]]]:
+    """ReLU attention with and without its regulariser's sums, and softmax in the same kernels."""
+    length, scale = q.shape[2], 1 / math.sqrt(q.shape[3])
+    gain = torch.ones(q.shape[1], device=q.device)
+    sums = torch.randn(q.shape[:3], device=q.device)
+    base = Problem("relu", causal, scale, 0.5, False, False, 0.0, length, length)
+    inputs = (q, k, v, gain)
+    forward: Callable[..., Any] = blocked.forward
+    backward: Callable[..., Any] = blocked.backward
+    if runs_triton(q):
+        from reluformer.kernels import launch
+
+        forward, backward = launch.forward, launch.backward
+    for name, offset, row_sums, entropies in (
+        ("relu", None, False, False),
+        ("relu, r", None, True, False),
+        ("relu, r and e", None, True, True),
+        ("relu centred, r and e", sums, True, True),
+    ):
+        problem = Problem(**{**vars(base), "row_sums": row_sums, "entropies": entropies})
+        given = sums if row_sums else None, sums if entropies else None
+        yield (
+            name,
+            (
+                partial(forward, *inputs, offset, problem),
+                partial(backward, upstream, *given, *inputs, offset, problem),
+            ),
+        )
+    if runs_triton(q):
+        problem = Problem(**{**vars(base), "activation": "softmax", "alpha": 0.0})
+        contexts, log_sums, _ = launch.forward(*inputs, None, problem)
+        yield (
+            "softmax, the same kernels",
+            (
+                partial(launch.forward, *inputs, None, problem),
+                partial(
+                    launch.backward,
+                    upstream,
+                    None,
+                    None,
+                    *inputs,
+                    None,
+                    problem,
+                    contexts,
+                    log_sums,
+                ),
+            ),
+        )
+
+
+def rivals(
+    q: Tensor, k: Tensor, v: Tensor, upstream: Tensor, causal: bool
+) -> Iterator[tuple[str, tuple[Run, Run]]]:
+    """Those that run here; the last is what the others are compared with."""
+    if q.is_cuda:
+        yield "FlexAttention, ReLU by logarithms", runs_of(flex_relu(causal), q, k, v, upstream)
+        if find_spec("adasplash") is not None:
+            import adasplash
+
+            splash = partial(adasplash.adasplash_v1, alpha=1.5, is_causal=causal)
+            yield "AdaSplash, 1.5-entmax", runs_of(splash, q, k, v, upstream)
+        for name, backend in BACKENDS.items():
+            attend = partial(sdpa, backend=backend, causal=causal)
+            try:
+                yield name, runs_of(attend, q, k, v, upstream)
+            except RuntimeError:  # a backend that does not know these sizes
+                continue
+    attend = partial(scaled_dot_product_attention, is_causal=causal)
+    yield "SDPA as PyTorch chooses", runs_of(attend, q, k, v, upstream)
+
+
+def sdpa(q: Tensor, k: Tensor, v: Tensor, backend: SDPBackend, causal: bool) -> Tensor:
+    with sdpa_kernel(backend):
+        return scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+
+def flex_relu(causal: bool) -> Callable[..., Tensor]:
+    """ReLU attention through a softmax engine: ln s where s > 0, undone by the row's sum."""
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    flex: Callable[..., tuple[Tensor, Tensor]] = torch.compile(flex_attention)
+
+    def logarithm(score: Tensor, *_: Tensor) -> Tensor:
+        positive = torch.where(score > 0, score, 1.0)
+        return torch.where(score > 0, positive.log(), -torch.inf)
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        mask = None
+        if causal:
+            mask = create_block_mask(
+                lambda b, h, i, j: i >= j, None, None, q.shape[2], k.shape[2], device=q.device
+            )
+        out, log_sum = flex(q, k, v, score_mod=logarithm, block_mask=mask, return_lse=True)
+        return out * log_sum.exp()[..., None].to(out.dtype)
+
+    return attend
+
+
+def runs_of(
+    attend: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, upstream: Tensor
+) -> tuple[Run, Run]:
+    """Forward, and backward through autograd; both run once to see that they can."""
+    leaves = [tensor.detach().requires_grad_() for tensor in (q, k, v)]
+    out = attend(*leaves)
+
+    def backward() -> object:
+        return torch.autograd.grad(out, leaves, upstream, retain_graph=True)
+
+    backward()
+    return partial(attend, *(tensor.detach() for tensor in leaves)), backward
