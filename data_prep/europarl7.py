@@ -9,8 +9,8 @@ from pathlib import Path
 import steps
 from document_report import print_documents
 from download import Download
-from europarl_assembly import assemble
-from europarl_release import (
+from europarl.assembly import assemble
+from europarl.release import (
     MAX_PAIRS_BYTES,
     MAX_SOURCE_BYTES,
     Sources,
@@ -19,8 +19,8 @@ from europarl_release import (
     locate_splits,
     source_folders,
 )
-from europarl_source import LANGS, day_of, list_days
-from europarl_splits import (
+from europarl.source import LANGS, day_of, list_days
+from europarl.splits import (
     Days,
     HeldOut,
     check_days,

@@ -7,7 +7,8 @@ short sentences recur, and the order of the files is not told.
 from dataclasses import dataclass
 
 import numpy as np
-from sequence_match import longest_run, match_sequences, unique_matches
+
+from .sequence_match import longest_run, match_sequences, unique_matches
 
 UNKNOWN = -1
 

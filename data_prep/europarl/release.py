@@ -7,10 +7,11 @@ from pathlib import Path
 
 from archive import extract_chosen
 from download import Download
-from europarl_source import FILE_NAME, LANGS
 
 from reluformer.console import progress_bar
 from reluformer.errors import UserError
+
+from .source import FILE_NAME, LANGS
 
 Sources = dict[str, Path]  # "pairs" or "source": an archive; "pairs.de" and so on: file or folder
 

@@ -7,9 +7,9 @@ from functools import cache
 from random import Random
 from statistics import NormalDist
 
-import gale_church
 import pytest
-from gale_church import Bead, align, length_cost
+from europarl import gale_church
+from europarl.gale_church import Bead, align, length_cost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

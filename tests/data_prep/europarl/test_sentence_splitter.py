@@ -1,9 +1,9 @@
 """Sentence boundaries that Moses' rules and lists decide."""
 
 import pytest
+from europarl.sentence_splitter import abbreviations, split_sentences
 from hypothesis import given
 from hypothesis import strategies as st
-from sentence_splitter import abbreviations, split_sentences
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from itertools import pairwise
 from random import Random
 
 import numpy as np
+from europarl.sequence_match import longest_run, match_sequences
 from hypothesis import given
 from hypothesis import strategies as st
-from sequence_match import longest_run, match_sequences
 
 NUMBERS = st.lists(st.integers(0, 6), max_size=40)
 

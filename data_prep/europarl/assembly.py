@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import steps
-from europarl_align import align_files, summarise
-from europarl_pairs import find_documents
-from europarl_release import Sources, pair_files
-from europarl_source import DocumentKey
 from output import Report
 
 from reluformer.data.documents import Mark
+
+from .align import align_files, summarise
+from .pairs import find_documents
+from .release import Sources, pair_files
+from .source import DocumentKey
 
 Pair = tuple[str, str]
 

@@ -15,15 +15,16 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from europarl_source import LANGS, DocumentKey, document_keys, is_tag, read_turns, workers_for
-from fingerprints import fingerprints
 from output import Report
-from placing import UNKNOWN, Pieces, Source, agree, contradict, place
 
 from reluformer.console import track
 from reluformer.data.processes import map_in_order
 from reluformer.data.text import count_lines, iterate_parallel
 from reluformer.errors import UserError
+
+from .fingerprints import fingerprints
+from .placing import UNKNOWN, Pieces, Source, agree, contradict, place
+from .source import LANGS, DocumentKey, document_keys, is_tag, read_turns, workers_for
 
 Pair = tuple[str, str]
 

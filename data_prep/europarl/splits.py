@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import steps
-from fingerprints import fingerprint
 from marks import Marks, document_numbers
 from output import Report
 from parallel_text import Text
@@ -18,6 +17,8 @@ from reluformer.console import track
 from reluformer.data.documents import parse_mark
 from reluformer.data.text import read_lines
 from reluformer.errors import UserError
+
+from .fingerprints import fingerprint
 
 DAY = re.compile(r"\d\d(-\d\d(-\d\d)?)?")
 LONG_SENTENCE = 6  # words, from which on it is unlikely to be said twice

@@ -11,13 +11,14 @@ from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
 
-from europarl_source import LANGS, DocumentKey, Turn, document_keys, read_turns, workers_for
-from gale_church import align
 from output import Report
-from sentence_splitter import split_sentences
 
 from reluformer.console import track
 from reluformer.data.processes import map_in_order
+
+from .gale_church import align
+from .sentence_splitter import split_sentences
+from .source import LANGS, DocumentKey, Turn, document_keys, read_turns, workers_for
 
 Pair = tuple[str, str]
 Document = tuple[DocumentKey, list[Pair]]

@@ -1,10 +1,10 @@
 """From single findings to documents: what one side knows, order, and neighbours."""
 
 import numpy as np
-import placing
+from europarl import placing
+from europarl.placing import UNKNOWN, Pieces, Source
 from hypothesis import given
 from hypothesis import strategies as st
-from placing import UNKNOWN, Pieces, Source
 
 DOCUMENTS = st.lists(st.integers(UNKNOWN, 4), max_size=30)
 

@@ -1,8 +1,8 @@
 """Reading the per-day source texts, with the irregularities of their tags."""
 
-import europarl_source
 import pytest
-from europarl_source import DocumentKey, Turn, document_keys, is_tag, list_days, read_turns
+from europarl import source as europarl_source
+from europarl.source import DocumentKey, Turn, document_keys, is_tag, list_days, read_turns
 
 from reluformer.errors import UserError
 
