@@ -168,8 +168,6 @@ def check_options(
         raise UserError(f"`gamma_mode` must be fixed, learned or calibrated, but is {gamma_mode!r}")
     if gamma_mode != "fixed" and not scale:
         raise UserError(f"`gamma_mode` {gamma_mode} needs `scale` true: without it gamma is unused")
-    if gamma != 1 and not scale:
-        raise UserError(f"`gamma` {gamma} needs `scale` true: without it gamma is unused")
     check_center(center)
     if not 0 <= entropy_c <= 1:
         raise UserError(f"`entropy_c` must lie in [0, 1], but is {entropy_c}")
