@@ -5,6 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from reluformer.benchmark.report import Machine
 from reluformer.comparison.jobs import DONE, Job, Outcome
 from reluformer.comparison.report import PICTURES, Comparison, write_report
@@ -48,7 +50,7 @@ def report(
         baseline=config.baseline,
         bleu=test.kind,
         failures=failures,
-        conditions=conditions(config),
+        conditions=conditions(choose_device(config.device)),
     )
     draw(comparison, Path(config.output))
     write_report(comparison, Path(config.output))
@@ -75,14 +77,14 @@ def differences(config: CompareConfig, jobs: Sequence[Job], test: TestSet) -> li
     return found
 
 
-def conditions(config: CompareConfig) -> list[str]:
+def conditions(device: torch.device) -> list[str]:
     """How statistics, speed and memory were measured."""
     return [
         f"Statistics are of up to {SENTENCES} sentences of the validation set, spread evenly.",
         "Speeds were measured while each run was trained and translated, beside whatever else its "
         "machine did, other runs included; reluformer-bench compares speeds alone. Peak memory is "
         "that of the training process, or of the accelerator where one was used.",
-        f"Machine of this report: {Machine.here(choose_device(config.device))}.",
+        f"Machine of this report: {Machine.here(device)}.",
     ]
 
 

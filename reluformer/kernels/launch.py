@@ -25,7 +25,7 @@ class Tile(NamedTuple):
 LONG_TILES = {
     "forward": {32: Tile(128, 128, 8, 3), 64: Tile(128, 128, 8, 3), 128: Tile(128, 64, 8, 3)},
     "query_gradient": {32: Tile(128, 64, 8, 2), 64: Tile(128, 64, 8, 2), 128: Tile(128, 64, 8, 2)},
-    "key_gradient": {32: Tile(64, 128, 8, 2), 64: Tile(64, 128, 8, 2), 128: Tile(32, 128, 8, 2)},
+    "key_gradient": {32: Tile(32, 128, 8, 2), 64: Tile(32, 128, 8, 2), 128: Tile(32, 128, 8, 2)},
 }
 # By the longest sequence. In backward one program holds a whole sequence; for 128 positions that
 # spills, and the two long kernels serve.

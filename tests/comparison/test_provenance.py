@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from reluformer.config import run_folder
@@ -62,6 +63,6 @@ def test_the_environment_of_a_run(
 
 def test_the_notes_say_only_what_is_known() -> None:
     """Not how many ran at the same time: runs are measured in many calls and by many launchers."""
-    said = "\n".join(conditions())
+    said = "\n".join(conditions(torch.device("cpu")))
     assert "up to 200 sentences of the validation set" in said
     assert "at a time" not in said
