@@ -70,6 +70,13 @@ def _slope(z, ACTIVATION: tl.constexpr):
 
 
 @triton.jit
+def _place(longest, BLOCK: tl.constexpr):
+    """Which tile of which head this program has; tiles of one head run next to each other."""
+    num_tiles = tl.cdiv(longest, BLOCK)
+    return tl.program_id(0) % num_tiles, tl.program_id(0) // num_tiles
+
+
+@triton.jit
 def _span(STARTS, LENGTHS, b, full, PACKED: tl.constexpr, PADDED: tl.constexpr):
     """The row that sequence b begins at, and how many it has."""
     if PACKED:
@@ -193,17 +200,17 @@ def forward(
     PRECISION: tl.constexpr, FAST: tl.constexpr,
 ):  # fmt: skip
     """A tile of queries of one head: contexts; where wanted, sums of P and of P ln P."""
-    head = tl.program_id(1)
+    tile, head = _place(longest_query, BLOCK_M)
     b, h = (head // num_heads).to(tl.int64), (head % num_heads).to(tl.int64)
     query_start, query_length = _span(
         QUERY_STARTS, QUERY_LENGTHS, b, longest_query, PACKED, QUERIES_PADDED
     )
     key_start, key_length = _span(KEY_STARTS, KEY_LENGTHS, b, longest_key, PACKED, KEYS_PADDED)
     num_rows = query_length if PACKED else longest_query  # rows of padding become zeros
-    if tl.program_id(0) * BLOCK_M >= num_rows:
+    if tile * BLOCK_M >= num_rows:
         return
     shift = key_length - query_length if PACKED else longest_key - longest_query
-    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    rows = tile * BLOCK_M + tl.arange(0, BLOCK_M)
     n = _visible_keys(rows, shift, query_length, key_length, CAUSAL)
     sums = b * r_b + h * r_h + query_start + rows
     offset = tl.zeros([BLOCK_M], tl.float32)
@@ -354,17 +361,17 @@ def query_gradient(
     PRECISION: tl.constexpr, FAST: tl.constexpr,
 ):  # fmt: skip
     """dQ of a tile of queries, and the gradient of their offsets."""
-    head = tl.program_id(1)
+    tile, head = _place(longest_query, BLOCK_M)
     b, h = (head // num_heads).to(tl.int64), (head % num_heads).to(tl.int64)
     query_start, query_length = _span(
         QUERY_STARTS, QUERY_LENGTHS, b, longest_query, PACKED, QUERIES_PADDED
     )
     key_start, key_length = _span(KEY_STARTS, KEY_LENGTHS, b, longest_key, PACKED, KEYS_PADDED)
     num_rows = query_length if PACKED else longest_query
-    if tl.program_id(0) * BLOCK_M >= num_rows:
+    if tile * BLOCK_M >= num_rows:
         return
     shift = key_length - query_length if PACKED else longest_key - longest_query
-    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    rows = tile * BLOCK_M + tl.arange(0, BLOCK_M)
     n = _visible_keys(rows, shift, query_length, key_length, CAUSAL)
     sums = b * r_b + h * r_h + query_start + rows
     c, a, offset, rho, eps, log_sum, delta = _row_values(
@@ -445,14 +452,14 @@ def key_gradient(
     PRECISION: tl.constexpr, FAST: tl.constexpr,
 ):  # fmt: skip
     """dK and dV of a tile of keys; 0 for padded ones."""
-    head = tl.program_id(1)
+    tile, head = _place(longest_key, BLOCK_N)
     b, h = (head // num_heads).to(tl.int64), (head % num_heads).to(tl.int64)
     query_start, query_length = _span(
         QUERY_STARTS, QUERY_LENGTHS, b, longest_query, PACKED, QUERIES_PADDED
     )
     key_start, key_length = _span(KEY_STARTS, KEY_LENGTHS, b, longest_key, PACKED, KEYS_PADDED)
     num_keys = key_length if PACKED else longest_key
-    begin = tl.program_id(0) * BLOCK_N
+    begin = tile * BLOCK_N
     if begin >= num_keys:
         return
     shift = key_length - query_length if PACKED else longest_key - longest_query
@@ -504,7 +511,7 @@ def short_gradient(
     PRECISION: tl.constexpr, FAST: tl.constexpr,
 ):  # fmt: skip
     """All gradients of one head of a sequence that fits into one tile each way."""
-    head = tl.program_id(1)
+    head = tl.program_id(0)
     b, h = (head // num_heads).to(tl.int64), (head % num_heads).to(tl.int64)
     query_start, query_length = _span(
         QUERY_STARTS, QUERY_LENGTHS, b, longest_query, PACKED, QUERIES_PADDED

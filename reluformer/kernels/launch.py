@@ -154,10 +154,10 @@ def backward(
     return d_q, d_k, d_v, d_offset
 
 
-def grid(length: int, block: int, q: Tensor, problem: Problem) -> tuple[int, int]:
-    """Tiles of one head's sequence, and all heads of all sequences."""
+def grid(length: int, block: int, q: Tensor, problem: Problem) -> tuple[int]:
+    """Tiles of all heads of all sequences, in one dimension: the others end at 65,535."""
     sequences = len(q) if problem.query_starts is None else len(problem.query_starts) - 1
-    return triton.cdiv(length, block), sequences * q.shape[1]
+    return (triton.cdiv(length, block) * sequences * q.shape[1],)
 
 
 def launch(tile: Tile) -> dict[str, int]:
