@@ -129,7 +129,10 @@ def rivals(
 ) -> Iterator[tuple[str, tuple[Run, Run]]]:
     """Those that run here; the last is what the others are compared with."""
     if q.is_cuda:
-        yield "FlexAttention, ReLU by logarithms", runs_of(flex_relu(causal), q, k, v, upstream)
+        yield (
+            "FlexAttention, ReLU by logarithms",
+            runs_of(flex_relu(causal, q.shape[2], q.device), q, k, v, upstream),
+        )
         if find_spec("adasplash") is not None:
             import adasplash
 
@@ -150,7 +153,7 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, backend: SDPBackend, causal: bool) -> 
         return scaled_dot_product_attention(q, k, v, is_causal=causal)
 
 
-def flex_relu(causal: bool) -> Callable[..., Tensor]:
+def flex_relu(causal: bool, length: int, device: torch.device) -> Callable[..., Tensor]:
     """ReLU attention through a softmax engine: ln s where s > 0, undone by the row's sum."""
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
@@ -160,12 +163,11 @@ def flex_relu(causal: bool) -> Callable[..., Tensor]:
         positive = torch.where(score > 0, score, 1.0)
         return torch.where(score > 0, positive.log(), -torch.inf)
 
+    mask = None
+    if causal:
+        mask = create_block_mask(lambda b, h, i, j: i >= j, None, None, length, length, device)
+
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        mask = None
-        if causal:
-            mask = create_block_mask(
-                lambda b, h, i, j: i >= j, None, None, q.shape[2], k.shape[2], device=q.device
-            )
         out, log_sum = flex(q, k, v, score_mod=logarithm, block_mask=mask, return_lse=True)
         return out * log_sum.exp()[..., None].to(out.dtype)
 

@@ -105,7 +105,8 @@ class PyTorchTransformer(nn.Module):
         self, src_tokens: Int[Tensor, "B S"], src_lengths: Int[Tensor, " B"]
     ) -> tuple[Float[Tensor, "B S M"], Bool[Tensor, "B S"]]:
         """The encoded source, and which positions of it are padding."""
-        is_pad = torch.arange(src_tokens.shape[1]) >= src_lengths[:, None]
+        positions = torch.arange(src_tokens.shape[1], device=src_tokens.device)
+        is_pad = positions >= src_lengths[:, None]
         x = self._embed(self.source_tokens, src_tokens)
         return self.transformer.encoder(x, src_key_padding_mask=is_pad), is_pad
 
@@ -116,18 +117,19 @@ class PyTorchTransformer(nn.Module):
         is_pad: Bool[Tensor, "B S"],
     ) -> Float[Tensor, "B T M"]:
         """Decoder states; causality hides the target's padding, which is on the right."""
-        length = prev_output_tokens.shape[1]
+        length, device = prev_output_tokens.shape[1], prev_output_tokens.device
         return self.transformer.decoder(
             self._embed(self.target_tokens, prev_output_tokens),
             memory,
-            tgt_mask=nn.Transformer.generate_square_subsequent_mask(length),
+            tgt_mask=nn.Transformer.generate_square_subsequent_mask(length, device=device),
             tgt_is_causal=True,
             memory_key_padding_mask=is_pad,
         )
 
     def start(self, encoded: tuple[Tensor, Tensor], beam_size: int) -> Prefix:
         memory, is_pad = (part.repeat_interleave(beam_size, dim=0) for part in encoded)
-        return Prefix(memory, is_pad, torch.empty(len(memory), 0, dtype=torch.long))
+        tokens = torch.empty(len(memory), 0, dtype=torch.long, device=memory.device)
+        return Prefix(memory, is_pad, tokens)
 
     def step(self, tokens: Int[Tensor, " N"], prefix: Prefix) -> Float[Tensor, "N V"]:
         prefix.tokens = torch.cat([prefix.tokens, tokens[:, None]], dim=1)

@@ -57,8 +57,11 @@ def pointwise_attention(
 ) -> PointwiseOutput:
     """Of padded sequences. With an offset, z is 0 where a query sees a single key.
 
-    Contexts and sums of padded queries are finite; nothing else is said of them.
+    Contexts and sums of padded queries are finite; nothing else is said of them. Only relu has
+    sums, and gain is positive.
     """
+    assert visibility.chosen is None, "for whole sequences, not for steps of a search"
+    assert activation == "relu" or not (row_sums or entropies)
     problem = Problem(
         activation,
         visibility.causal,

@@ -61,7 +61,8 @@ class Weights:
         self.problem = problem
         self.activation = problem.activation
         # A real query of causal self-attention never sees a padded key.
-        square = problem.causal and self.num_queries == self.num_keys
+        square = problem.causal and problem.query_lengths is problem.key_lengths
+        square = square and self.num_queries == self.num_keys
         lengths = None if square else problem.key_lengths
         visibility = Visibility(
             self.num_queries, self.num_keys, lengths, None, problem.causal, device=q.device
@@ -194,9 +195,10 @@ def backward(
     if weights.context_factor is not None:
         d_context = d_context * weights.context_factor
     rows = [None if one is None else flat(one[..., None]).to(q.dtype) for one in (rho, eps)]
-    d_q = torch.empty_like(weights.queries)
-    empty = torch.zeros_like if weights.num_queries == 0 else torch.empty_like
-    d_k, d_v = empty(weights.keys), empty(values)
+    d_q = weights.queries.new_empty(weights.queries.shape)
+    d_k, d_v = (one.new_empty(one.shape) for one in (weights.keys, values))
+    if weights.num_queries == 0:
+        d_k.zero_(), d_v.zero_()
     wide = torch.promote_types(q.dtype, torch.float32)
     d_offset = d_q.new_zeros(d_q.shape[:2] if offset is not None else (0,), dtype=wide)
     for block in weights.blocks():

@@ -20,8 +20,9 @@ class Tile(NamedTuple):
     stages: int
 
 
-# Every configuration that can be selected for 16-bit inputs, by kernel and head size; none spills
-# registers on sm_90 (tests/kernels/test_compiled.py). Float32 takes FLOAT32_TILE everywhere.
+# Every configuration that can be selected for 16-bit inputs, by kernel and head size; without
+# dropout none spills registers on sm_90 (tests/kernels/test_compiled.py). Float32 takes
+# FLOAT32_TILE everywhere.
 LONG_TILES = {
     "forward": {32: Tile(128, 128, 8, 3), 64: Tile(128, 128, 8, 3), 128: Tile(128, 64, 8, 3)},
     "query_gradient": {32: Tile(128, 64, 8, 2), 64: Tile(128, 64, 8, 2), 128: Tile(128, 64, 8, 2)},
@@ -48,8 +49,8 @@ def tile_for(kernel: str, head_dim: int, longest: int, dtype: torch.dtype) -> Ti
 
 def tensors(problem: Problem) -> list[Tensor | None]:
     """Those of the problem, in the order of the kernels' arguments."""
-    lengths = [problem.query_lengths, problem.key_lengths]
-    return [problem.query_starts, problem.key_starts, *lengths, problem.seed]
+    given = [problem.query_starts, problem.key_starts, problem.query_lengths, problem.key_lengths]
+    return [*(None if one is None else one.contiguous() for one in given), problem.seed]
 
 
 def scalars(problem: Problem, num_heads: int) -> list[float]:
@@ -97,7 +98,7 @@ def forward(
         tile = tile_for("forward", q.shape[-1], problem.longest, q.dtype)
         assert tile is not None
         attention_triton.forward[grid(problem.longest_query, tile.queries, q, problem)](
-            q, k, v, gain.float(), as_float(offset), out, *sums, *tensors(problem),
+            q, k, v, as_float(gain), as_float(offset), out, *sums, *tensors(problem),
             *strides(problem, q, k, v, out), *sums_strides(q, problem),
             *scalars(problem, q.shape[1]), **options(problem, q, offset), **launch(tile),
         )  # fmt: skip
@@ -127,7 +128,7 @@ def backward(
         return d_q.zero_(), d_k.zero_(), d_v.zero_(), d_offset.zero_()
     d_out = d_out if d_out.stride(-1) == 1 else d_out.contiguous()
     delta = None if out is None else (d_out.float() * out.float()).sum(-1)
-    inputs = [q, k, v, gain.float(), as_float(offset), d_out, as_float(rho), as_float(eps)]
+    inputs = [q, k, v, as_float(gain), as_float(offset), d_out, as_float(rho), as_float(eps)]
     inputs += [log_sums, delta]
     strided = [*strides(problem, q, k, v, d_out), *sums_strides(q, problem)]
     numbers, longest, head_dim = scalars(problem, q.shape[1]), problem.longest, q.shape[-1]

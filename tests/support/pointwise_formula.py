@@ -38,6 +38,7 @@ class Case:
     def errors(self, found: dict[str, Tensor]) -> dict[str, float]:
         """Relative errors by norm of all that is wanted; padding aside."""
         assert found.keys() >= self.wanted.keys()
+        assert all(found[name].isfinite().all() for name in self.wanted)
         return {
             name: float(
                 (found[name].double() * self.real(name) - wanted).norm()
