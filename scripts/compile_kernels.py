@@ -17,10 +17,16 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from reluformer.kernels import attention_triton, launch
+from reluformer.kernels import launch, triton_backward, triton_forward
 from reluformer.kernels.attention import TRITON_HEAD_DIMS
 from reluformer.kernels.launch import Tile
 
+KERNELS = {
+    "forward": triton_forward.forward,
+    "query_gradient": triton_backward.query_gradient,
+    "key_gradient": triton_backward.key_gradient,
+    "short_gradient": triton_backward.short_gradient,
+}
 # Causal, with row sums, entropies and centring on padded batches: the most that training needs.
 OPTIONS = {
     "ACTIVATION": "relu",
@@ -42,20 +48,23 @@ INSTRUCTIONS = {"fast_log2": r"\bMUFU\.LG2\b", "wgmma": r"\bHGMMA\b", "mma": r"\
 
 
 def configurations() -> Iterator[tuple[str, int, Tile]]:
-    """Each kernel, head size and tile that can be selected for 16-bit inputs; heads of 32 have
-    the tiles of those of 64, and need less."""
-    for head_dim in TRITON_HEAD_DIMS[1:]:
-        for kernel in ("forward", "query_gradient", "key_gradient", "short_gradient"):
+    """Each kernel and tile that can be selected for 16-bit inputs, with the largest head that has
+    it: smaller ones need less."""
+    for kernel in KERNELS:
+        seen: set[Tile] = set()
+        for head_dim in reversed(TRITON_HEAD_DIMS):
             tiles = list(launch.SHORT_TILES.get(kernel, {}).values())
             if kernel in launch.LONG_TILES:
                 tiles.append(launch.LONG_TILES[kernel][head_dim])
             for tile in tiles:
-                yield kernel, head_dim, tile
+                if tile not in seen:
+                    yield kernel, head_dim, tile
+            seen.update(tiles)
 
 
 def compiled(kernel: str, head_dim: int, tile: Tile) -> dict[str, Any]:
     """What the assembler says of one configuration."""
-    function = getattr(attention_triton, kernel)
+    function = KERNELS[kernel]
     names = function.arg_names
     constants = {**OPTIONS, "HEAD_DIM": head_dim, "BLOCK_M": tile.queries, "BLOCK_N": tile.keys}
     constants |= dict.fromkeys(UNUSED & set(names))

@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from reluformer.errors import UserError
 from reluformer.visibility import Visibility
@@ -46,9 +47,20 @@ def _causal_row_mean(
     In float32 at least, as a long prefix in bf16 would lose digits.
     """
     wide = torch.promote_types(k.dtype, torch.float32)
-    prefix = k.to(wide).cumsum(-2)[..., k.shape[-2] - q.shape[-2] :, :]
+    prefix = at_causal_queries(k.to(wide).cumsum(-2), q.shape[-2])
     mean_key = prefix / visibility.num_visible.clamp(min=1)
     return (q.to(wide) * mean_key).sum(-1)
+
+
+def at_causal_queries(
+    prefix: Float[Tensor, "B H S D"], num_queries: int
+) -> Float[Tensor, "B H T D"]:
+    """Of sums over the keys up to each: the one of each query, 0 for those that see no key.
+
+    Causal queries and keys are aligned at their ends.
+    """
+    keyless = num_queries - prefix.shape[-2]
+    return functional.pad(prefix, (0, 0, keyless, 0)) if keyless > 0 else prefix[..., -keyless:, :]
 
 
 def visible_scores(

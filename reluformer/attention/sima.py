@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reluformer.attention.base import Attention, Penalty, Traits
+from reluformer.attention.scores import at_causal_queries
 from reluformer.visibility import Visibility
 
 SMALLEST_NORM = 1e-12
@@ -90,7 +91,7 @@ class SimaAttention(Attention):
             return (q.to(wide) / at_least(norm)).to(q.dtype), k
         if not visibility.causal:
             return q, (k.to(wide) / at_least(size.sum(-2, keepdim=True))).to(k.dtype)
-        norm = size.cumsum(-2)[..., k.shape[-2] - q.shape[-2] :, :]
+        norm = at_causal_queries(size.cumsum(-2), q.shape[-2])
         return (q.to(wide) / at_least(norm)).to(q.dtype), k
 
 

@@ -17,6 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from reluformer.benchmark.report import Outcome
 from reluformer.benchmark.rounds import time_rounds
+from reluformer.console import console
 from reluformer.kernels import blocked
 from reluformer.kernels.attention import runs_triton
 from reluformer.kernels.problem import Problem
@@ -127,25 +128,33 @@ def ours(
 def rivals(
     q: Tensor, k: Tensor, v: Tensor, upstream: Tensor, causal: bool
 ) -> Iterator[tuple[str, tuple[Run, Run]]]:
-    """Those that run here; the last is what the others are compared with."""
+    """Those that run here, and a line for each that does not; the last is what the others are
+    compared with."""
     if q.is_cuda:
-        yield (
-            "FlexAttention, ReLU by logarithms",
-            runs_of(flex_relu(causal, q.shape[2], q.device), q, k, v, upstream),
-        )
-        if find_spec("adasplash") is not None:
-            import adasplash
-
-            splash = partial(adasplash.adasplash_v1, alpha=1.5, is_causal=causal)
-            yield "AdaSplash, 1.5-entmax", runs_of(splash, q, k, v, upstream)
-        for name, backend in BACKENDS.items():
-            attend = partial(sdpa, backend=backend, causal=causal)
+        for name, attend in rivals_on_gpus(q, causal):
             try:
                 yield name, runs_of(attend, q, k, v, upstream)
-            except RuntimeError:  # a backend that does not know these sizes
-                continue
+            except Exception as problem:  # whatever another library finds wrong
+                reason = next(iter(str(problem).splitlines()), type(problem).__name__)
+                console.print(f"{name} does not run here: {reason}", markup=False)
     attend = partial(scaled_dot_product_attention, is_causal=causal)
     yield "SDPA as PyTorch chooses", runs_of(attend, q, k, v, upstream)
+
+
+def rivals_on_gpus(q: Tensor, causal: bool) -> Iterator[tuple[str, Callable[..., Tensor]]]:
+    yield "FlexAttention, ReLU by logarithms", flex_relu(causal, q.shape[2], q.device)
+    if find_spec("adasplash") is not None:
+        yield "AdaSplash, 1.5-entmax", partial(entmax15_by_adasplash, causal=causal)
+    for name, backend in BACKENDS.items():
+        yield name, partial(sdpa, backend=backend, causal=causal)
+
+
+def entmax15_by_adasplash(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    """It takes no views: the copies count, as its users pay them too."""
+    import adasplash
+
+    dense = (one.contiguous() for one in (q, k, v))
+    return adasplash.adasplash_v1(*dense, alpha=1.5, is_causal=causal)
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, backend: SDPBackend, causal: bool) -> Tensor:

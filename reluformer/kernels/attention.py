@@ -138,9 +138,9 @@ def values(problem: Problem) -> list[Any]:
 
 
 def as_one_type(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As autocast would have them for a product."""
+    """As autocast would have them for a product; it leaves float64 alone."""
     kind = q.device.type
-    if torch.is_autocast_enabled(kind):
+    if torch.is_autocast_enabled(kind) and q.dtype != torch.float64:
         wanted = torch.get_autocast_dtype(kind)
         return q.to(wanted), k.to(wanted), v.to(wanted)
     return q, k, v
@@ -169,7 +169,8 @@ def _forward(
     if runs_triton(q):
         from reluformer.kernels import launch
 
-        return launch.forward(q, k, v, gain, offset, Problem(*options))
+        with torch.cuda.device_of(q):
+            return launch.forward(q, k, v, gain, offset, Problem(*options))
     return blocked.forward(q, k, v, gain, offset, Problem(*options))
 
 
@@ -189,7 +190,8 @@ def _backward(
     if runs_triton(q):
         from reluformer.kernels import launch
 
-        return launch.backward(d_contexts, rho, eps, q, k, v, gain, offset, problem)
+        with torch.cuda.device_of(q):
+            return launch.backward(d_contexts, rho, eps, q, k, v, gain, offset, problem)
     return blocked.backward(d_contexts, rho, eps, q, k, v, gain, offset, problem)
 
 

@@ -7,7 +7,7 @@ import torch
 import triton
 from torch import Tensor
 
-from reluformer.kernels import attention_triton
+from reluformer.kernels import triton_backward, triton_forward
 from reluformer.kernels.problem import Problem
 
 
@@ -26,7 +26,7 @@ class Tile(NamedTuple):
 LONG_TILES = {
     "forward": {32: Tile(128, 128, 8, 3), 64: Tile(128, 128, 8, 3), 128: Tile(128, 64, 8, 3)},
     "query_gradient": {32: Tile(128, 64, 8, 2), 64: Tile(128, 64, 8, 2), 128: Tile(128, 64, 8, 2)},
-    "key_gradient": {32: Tile(32, 128, 8, 2), 64: Tile(32, 128, 8, 2), 128: Tile(32, 128, 8, 2)},
+    "key_gradient": {32: Tile(32, 128, 8, 2), 64: Tile(32, 128, 8, 2), 128: Tile(16, 128, 8, 2)},
 }
 # By the longest sequence. In backward one program holds a whole sequence; for 128 positions that
 # spills, and the two long kernels serve.
@@ -91,13 +91,14 @@ def forward(
     q [B, H, T, D], k and v [B, H, S, D], gain [H], offset [B, H, T] in float32; packed with B = 1
     and all sequences one behind another in T and S.
     """
+    q, k, v = (with_rows_together(one) for one in (q, k, v))
     out = empty_heads(q)
     wanted = problem.row_sums or problem.activation == "softmax", problem.entropies
     sums = [q.new_empty(q.shape[:-1] if one else (0,), dtype=torch.float32) for one in wanted]
     if q.numel():
         tile = tile_for("forward", q.shape[-1], problem.longest, q.dtype)
         assert tile is not None
-        attention_triton.forward[grid(problem.longest_query, tile.queries, q, problem)](
+        triton_forward.forward[grid(problem.longest_query, tile.queries, q, problem)](
             q, k, v, as_float(gain), as_float(offset), out, *sums, *tensors(problem),
             *strides(problem, q, k, v, out), *sums_strides(q, problem),
             *scalars(problem, q.shape[1]), **options(problem, q, offset), **launch(tile),
@@ -122,11 +123,11 @@ def backward(
 
     Softmax wants the first two outputs of `forward` as well.
     """
+    q, k, v, d_out = (with_rows_together(one) for one in (q, k, v, d_out))
     d_q, d_k, d_v = empty_heads(q), empty_heads(k), empty_heads(v)
     d_offset = q.new_empty(q.shape[:-1] if offset is not None else (0,), dtype=torch.float32)
     if not q.numel() or not k.numel():
         return d_q.zero_(), d_k.zero_(), d_v.zero_(), d_offset.zero_()
-    d_out = d_out if d_out.stride(-1) == 1 else d_out.contiguous()
     delta = None if out is None else (d_out.float() * out.float()).sum(-1)
     inputs = [q, k, v, as_float(gain), as_float(offset), d_out, as_float(rho), as_float(eps)]
     inputs += [log_sums, delta]
@@ -135,20 +136,20 @@ def backward(
     given = {"ROW_SUM": rho is not None, "ENTROPY": eps is not None}
     constants = options(problem, q, offset) | given
     if tile := tile_for("short_gradient", head_dim, longest, q.dtype):
-        attention_triton.short_gradient[grid(1, 1, q, problem)](
+        triton_backward.short_gradient[grid(1, 1, q, problem)](
             *inputs, d_q, d_k, d_v, d_offset, *tensors(problem),
             *strided, *strides(problem, d_q, d_k), *numbers, **constants, **launch(tile),
         )  # fmt: skip
         return d_q, d_k, d_v, d_offset
     tile = tile_for("query_gradient", head_dim, longest, q.dtype)
     assert tile is not None
-    attention_triton.query_gradient[grid(problem.longest_query, tile.queries, q, problem)](
+    triton_backward.query_gradient[grid(problem.longest_query, tile.queries, q, problem)](
         *inputs, d_q, d_offset, *tensors(problem),
         *strided, *strides(problem, d_q), *numbers, **constants, **launch(tile),
     )  # fmt: skip
     tile = tile_for("key_gradient", head_dim, longest, q.dtype)
     assert tile is not None
-    attention_triton.key_gradient[grid(problem.longest_key, tile.keys, q, problem)](
+    triton_backward.key_gradient[grid(problem.longest_key, tile.keys, q, problem)](
         *inputs, d_k, d_v, *tensors(problem),
         *strided, *strides(problem, d_k), *numbers, **constants, **launch(tile),
     )  # fmt: skip
@@ -165,6 +166,11 @@ def launch(tile: Tile) -> dict[str, int]:
     """A configuration as Triton calls it."""
     blocks = {"BLOCK_M": tile.queries, "BLOCK_N": tile.keys}
     return blocks | {"num_warps": tile.warps, "num_stages": tile.stages}
+
+
+def with_rows_together(tensor: Tensor) -> Tensor:
+    """[B, H, T, D] with each row's D numbers next to each other, copied only if they are not."""
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
 def as_float(tensor: Tensor | None) -> Tensor | None:

@@ -28,6 +28,9 @@ class Problem:
     key_starts: Tensor | None = None
     seed: Tensor | None = None
 
+    def __post_init__(self) -> None:
+        assert self.row_sums or not self.entropies, "entropies come with row sums"
+
     @property
     def packed(self) -> bool:
         return self.query_starts is not None

