@@ -76,8 +76,13 @@ def parse_arguments(arguments: list[str], schema: type) -> Arguments:
         options.remove(override)
         if "=" not in override and not override.startswith("~"):
             raise UserError(f"`{override}` is no setting: write key=value (--help lists the keys)")
+    overrides = [quote_override(one, schema, known.multirun) for one in known.overrides]
+    if "model" in get_type_hints(schema):
+        from reluformer.config.sites import at_all_sites  # with PyTorch, which others do without
+
+        overrides = at_all_sites(overrides, known.multirun)
     return Arguments(
-        overrides=[quote_override(one, schema, known.multirun) for one in known.overrides],
+        overrides=overrides,
         options=options,
         help=known.help,
         multirun=known.multirun,

@@ -61,7 +61,8 @@ def groups(catalogue: Catalogue, config: DictConfig) -> Iterator[str]:
     for group, keys in places.items():
         if group not in catalogue.groups:
             continue
-        yield ", ".join(keys)
+        everywhere = [group] if len(keys) > 1 and all("@model." in key for key in keys) else []
+        yield ", ".join(everywhere + keys)
         used = {choices(config)[key] for key in keys}
         for option in catalogue.groups[group]:
             mark = "* " if option in used else "  "

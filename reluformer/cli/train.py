@@ -12,9 +12,11 @@ def main(config: TrainConfig) -> None:
     The run folder, runs/<data>/<name>-seed<seed>, holds the configuration, metrics.jsonl,
     tensorboard/, checkpoints/ and copies of the vocabularies. Ctrl-C saves and leaves. Several
     processes: torchrun --nproc-per-node 2 -m reluformer.cli.train ...
+    attention=X sets all three sites, attention@model.cross_attention=X one; ffn=X likewise.
 
     Examples:
         reluformer-train experiment=iwslt14_de_en/reluformer
+        reluformer-train data=embedded attention=entmax15 name=entmax15
         reluformer-train data=multi30k_en_de attention@model.cross_attention=softmax name=mixed
         reluformer-train experiment=embedded/softmax seed=2 train.max_updates=500
     """

@@ -7,10 +7,9 @@ from itertools import product
 from pathlib import PurePath
 from typing import Any
 
-from reluformer.analysis.ffn import FFN_SITES
 from reluformer.checks import check_choice, check_not_negative, check_positive
+from reluformer.config.sites import at_sites
 from reluformer.errors import UserError
-from reluformer.model.transformer import SITES
 
 ALL = "all"
 SEEDS = [1]  # as in conf/compare.yaml: none were given
@@ -143,15 +142,3 @@ def split(text: str, name: str) -> list[str]:
     except ValueError as error:
         raise UserError(f"`{name}` cannot be read ({error}): {text}") from None
     return [override for word in words for override in at_sites(word)]
-
-
-def at_sites(override: str) -> list[str]:
-    """`attention=relu` and `attention.center=row` at the three sites, `ffn` at the two."""
-    key, equals, value = override.partition("=")
-    group, dot, setting = key.partition(".")
-    sites = {"attention": SITES, "ffn": FFN_SITES}.get(group)
-    if not equals or sites is None:
-        return [override]
-    if dot:
-        return [f"model.{site}.{setting}={value}" for site in sites]
-    return [f"{group}@model.{site}={value}" for site in sites]

@@ -12,8 +12,9 @@ import numpy as np
 
 from reluformer.checks import check_choice, check_not_negative, check_positive
 from reluformer.comparison.jobs import INTERRUPTED, ended, last_line
-from reluformer.config.compare import as_typed, at_sites, split
+from reluformer.config.compare import as_typed, split
 from reluformer.config.run_folder import RunLock
+from reluformer.config.sites import at_sites
 from reluformer.config.train_run import check_corpus
 from reluformer.config.training import TrainConfig
 from reluformer.data.corpus import Corpus

@@ -16,13 +16,13 @@ from reluformer.config.compare import (
     ALL,
     CompareConfig,
     as_typed,
-    at_sites,
     expand_systems,
     split,
 )
 from reluformer.config.compare_jobs import check_average, check_training, suite_jobs
 from reluformer.config.groups import group_node, group_options
 from reluformer.config.paths import config_dir
+from reluformer.config.sites import at_sites
 from reluformer.config.training import TrainConfig
 from reluformer.errors import UserError
 
@@ -33,22 +33,6 @@ SMALL = ["model.encoder_layers=1", "model.decoder_layers=1"]
 def settings(*overrides: str) -> CompareConfig:
     """The checked settings of reluformer-compare with these overrides."""
     return compose("compare", compare.main, CompareConfig, list(overrides))
-
-
-def test_attention_stands_for_three_sites_and_ffn_for_two() -> None:
-    assert at_sites("attention=relu") == [
-        "attention@model.encoder_self_attention=relu",
-        "attention@model.decoder_self_attention=relu",
-        "attention@model.cross_attention=relu",
-    ]
-    assert at_sites("attention.gamma=2") == [
-        "model.encoder_self_attention.gamma=2",
-        "model.decoder_self_attention.gamma=2",
-        "model.cross_attention.gamma=2",
-    ]
-    assert at_sites("ffn=gelu") == ["ffn@model.encoder_ffn=gelu", "ffn@model.decoder_ffn=gelu"]
-    for one in ("attention@model.cross_attention=relu", "model.d_model=8", "~experiment"):
-        assert at_sites(one) == [one]
 
 
 def test_a_line_is_read_as_a_shell_would() -> None:

@@ -53,11 +53,6 @@ def command(folder: Path, name: str, *arguments: str, launcher: tuple[str, ...] 
     return done.stdout
 
 
-def attention(kind: str) -> list[str]:
-    sites = ("encoder_self_attention", "decoder_self_attention", "cross_attention")
-    return [f"attention@model.{site}={kind}" for site in sites]
-
-
 def train_entries(run: Path, kind: str = "train") -> list[dict]:
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").split("\n")
     return [entry for line in lines if line and (entry := json.loads(line))["kind"] == kind]
@@ -75,7 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_attention_learns_to_spell_backwards(folder: Path, kind: str) -> None:
     """One layer and 500 updates: almost every line of the unseen test set comes out reversed."""
     updates = ["train.max_updates=500", "train.valid_interval=250", "train.save_interval=100"]
-    command(folder, "train", *DATA, *SMALL, *attention(kind), *updates, f"run={kind}")
+    command(folder, "train", *DATA, *SMALL, f"attention={kind}", *updates, f"run={kind}")
     command(folder, "average", f"run={kind}", "last=2")
     where = [f"run={kind}", "checkpoint=avg_2"]
     command(folder, "translate", *where, "input=text/test.aa", f"output={kind}.bb")
@@ -101,7 +96,7 @@ def test_documents_are_translated_line_for_line(folder: Path) -> None:
     windows = ["windows.length=64", "windows.sentence_updates=20"]
     lean = ["train.memory_aware=true", "train.recompute=true", "train.max_updates=40"]
     often = ["train.valid_interval=20", "train.save_interval=20", "train.valid_sentences=5"]
-    options = [*attention("relu_centered"), *windows, *lean]
+    options = ["attention=relu_centered", *windows, *lean]
     command(folder, "train", *data, *SMALL, *options, *often, "run=of_documents")
     where = ["run=of_documents", "input=documents/test.aa", "timing=timing.json", "threads=1"]
     command(folder, "translate", *where, "output=documents.bb", "documents.overlap=1")
@@ -137,7 +132,7 @@ def test_analysis_of_a_trained_run(folder: Path) -> None:
 
 def test_two_processes_train_as_one_that_accumulates(folder: Path) -> None:
     """torchrun with two processes, and one process with twice the accumulation: same losses."""
-    settings = [*DATA, *SMALL, *attention("relu_centered"), "model.dropout=0.2"]
+    settings = [*DATA, *SMALL, "attention=relu_centered", "model.dropout=0.2"]
     settings += ["train.max_updates=12", "train.valid_interval=6"]
     command(folder, "train", *settings, "train.update_freq=2", "run=one")
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
@@ -154,7 +149,7 @@ def test_two_processes_train_as_one_that_accumulates(folder: Path) -> None:
 
 def test_interrupted_training_saves_and_continues_to_the_same_end(folder: Path) -> None:
     """Ctrl-C in the middle: exit code 130, and the same command ends where no stop would have."""
-    settings = [*DATA, *SMALL, *attention("relu_centered"), "model.dropout=0.2"]
+    settings = [*DATA, *SMALL, "attention=relu_centered", "model.dropout=0.2"]
     settings += ["train.max_updates=60", "train.valid_interval=30"]
     command(folder, "train", *settings, "run=straight")
     arguments = [sys.executable, "-m", "reluformer.cli.train", *settings, "run=stopped"]
