@@ -9,7 +9,6 @@ from typing import Any
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -24,7 +23,7 @@ from reluformer.config.paths import config_dir
 class Catalogue:
     """One command's configuration files as Hydra's loader sees them."""
 
-    loader: ConfigLoader
+    loader: ConfigLoaderImpl
     name: str
     folders: tuple[Path, ...]  # our own, and that of --config-dir, if it was given
 
@@ -50,8 +49,8 @@ class Catalogue:
 
     def _options(self, group: str) -> list[str]:
         """`embedded/reluformer` is the option of group `experiment` in experiment/embedded/."""
-        options = self.loader.get_group_options(group, results_filter=ObjectType.CONFIG)
-        for folder in self.loader.get_group_options(group, results_filter=ObjectType.GROUP):
+        options = self.loader.repository.get_group_options(group, results_filter=ObjectType.CONFIG)
+        for folder in self.loader.repository.get_group_options(group, results_filter=ObjectType.GROUP):
             options += [f"{folder}/{option}" for option in self._options(f"{group}/{folder}")]
         return sorted(option for option in options if not option.endswith("_schema"))
 
