@@ -32,4 +32,4 @@ step ruff check .
 step ruff format --check .
 step mypy reluformer data_prep
 step lint-imports
-step pytest -n 2 "$@"
+step pytest -n 2 --dist worksteal "$@"
