@@ -1,9 +1,10 @@
 """Files that appear whole or not at all, and survive a power cut once they have."""
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from reluformer.errors import UserError
 
@@ -14,6 +15,12 @@ def write_whole(path: Path, data: bytes) -> None:
         file.write(data)
         make_durable(file)
     put_in_place(path)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """As `write_whole`, in a folder that is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
 def put_in_place(path: Path) -> None:

@@ -50,7 +50,9 @@ class Catalogue:
     def _options(self, group: str) -> list[str]:
         """`embedded/reluformer` is the option of group `experiment` in experiment/embedded/."""
         options = self.loader.repository.get_group_options(group, results_filter=ObjectType.CONFIG)
-        for folder in self.loader.repository.get_group_options(group, results_filter=ObjectType.GROUP):
+        for folder in self.loader.repository.get_group_options(
+            group, results_filter=ObjectType.GROUP
+        ):
             options += [f"{folder}/{option}" for option in self._options(f"{group}/{folder}")]
         return sorted(option for option in options if not option.endswith("_schema"))
 

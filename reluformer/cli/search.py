@@ -66,7 +66,8 @@ def main(config: SearchConfig) -> None:
             folder / "trials.png",
         )
     Console(highlight=False).print(console_table(rows[: SHOWN + 1]))
-    best = shlex.join([*overrides_of(config, trials[0].settings), *options])
+    seed = f"seed={config.seed}"
+    best = shlex.join([*overrides_of(config, trials[0].settings), seed, *options])
     console.print(f"written to {folder}; the best: reluformer-train {best}", markup=False)
 
 

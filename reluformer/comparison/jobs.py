@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reluformer.durable import write_whole
+from reluformer.durable import write_json
 
 INTERRUPTED = 130
 DONE, FAILED, STOPPED = "done", "failed", "stopped"
@@ -70,11 +70,6 @@ class Outcome:
     job: str
     status: str
     message: str = ""
-
-
-def write_json(path: Path, values: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
 def read_json(path: Path) -> dict[str, Any]:

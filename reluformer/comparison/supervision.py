@@ -19,9 +19,10 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from reluformer.comparison.jobs import FAILED, POLL, Job, Outcome, read_json, write_json
+from reluformer.comparison.jobs import FAILED, POLL, Job, Outcome, read_json
 from reluformer.console import console
 from reluformer.data.processes import available_cores
+from reluformer.durable import write_json
 from reluformer.errors import UserError
 from reluformer.training.signals import StopRequest
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 
-from reluformer.comparison.jobs import Job, read_json, write_json
+from reluformer.comparison.jobs import Job, read_json
 from reluformer.config.compare import CompareConfig
 from reluformer.config.instantiate import load_plain
-from reluformer.config.run_folder import CONFIG, describe_program, git
+from reluformer.config.run_folder import CONFIG, describe_program
 from reluformer.config.test_set import TestSet
 from reluformer.data.corpus import MANIFEST, Manifest
 from reluformer.data.text import scan_text
-from reluformer.durable import write_whole
+from reluformer.durable import write_json, write_whole
 
 
 def write_provenance(
@@ -36,18 +36,10 @@ def environment(jobs: Sequence[Job], test: TestSet) -> dict[str, Any]:
     files = dict.fromkeys([test.source, test.plain, test.treated])
     return {
         **describe_program(),
-        "uncommitted_changes": uncommitted_changes(),
         "runs": {job.title: run_environment(Path(job.run)) for job in jobs},
         "test_set": {str(path): scan_text(path).sha256 for path in files},
         "corpora": corpora(jobs),
     }
-
-
-def uncommitted_changes() -> bool | None:
-    """Whether git knows other code or settings, new files included; None where there is no git."""
-    if not git("rev-parse", "HEAD"):
-        return None
-    return bool(git("status", "--porcelain", "--untracked-files=all", "--", "reluformer", "conf"))
 
 
 def run_environment(run: Path) -> dict[str, Any]:

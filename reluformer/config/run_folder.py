@@ -1,7 +1,7 @@
 """A run folder as training makes it, and what guards it.
 
 config.yaml       all settings, resolved; written last, so a folder that has it is complete
-environment.json  versions, git commit, digest of the corpus
+environment.json  versions, git commit, whether code was changed since, digest of the corpus
 vocabulary.*      copies, so that the run translates without its corpus
 metrics.jsonl, tensorboard/, checkpoints/
 summary.json      how training ended
@@ -25,7 +25,7 @@ from reluformer import __version__
 from reluformer.config.instantiate import load_plain
 from reluformer.config.training import TrainConfig, changed_settings
 from reluformer.data.corpus import Corpus
-from reluformer.durable import write_whole
+from reluformer.durable import write_json, write_whole
 from reluformer.errors import UserError
 
 CONFIG = "config.yaml"
@@ -59,10 +59,6 @@ def prepare_folder(folder: Path, config: TrainConfig, corpus: Corpus) -> None:
     write_whole(path, settings.encode("utf-8"))
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    write_whole(path, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
-
-
 def describe_environment(corpus: Corpus) -> dict[str, Any]:
     """What this run's numbers depend on beside its configuration."""
     return {**describe_program(), "corpus": corpus.manifest.digest}
@@ -73,11 +69,19 @@ def describe_program() -> dict[str, Any]:
     return {
         "reluformer": __version__,
         "commit": git("rev-parse", "HEAD") or None,
+        "uncommitted_changes": uncommitted_changes(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "processor": platform.processor() or platform.machine(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def uncommitted_changes() -> bool | None:
+    """Whether git knows other code or settings, new files included; None where there is no git."""
+    if not git("rev-parse", "HEAD"):
+        return None
+    return bool(git("status", "--porcelain", "--untracked-files=all", "--", "reluformer", "conf"))
 
 
 def git(*arguments: str) -> str:

@@ -8,7 +8,7 @@ import torch
 
 from reluformer.config.build import build_model
 from reluformer.config.run import choose_device
-from reluformer.config.run_folder import RunLock, prepare_folder, write_json
+from reluformer.config.run_folder import RunLock, prepare_folder
 from reluformer.config.training import TrainConfig
 from reluformer.console import console
 from reluformer.data.assembly import different_settings
@@ -17,6 +17,7 @@ from reluformer.data.batching import BatchStream, padded_widths
 from reluformer.data.corpus import Corpus, Split
 from reluformer.data.stages import Stages
 from reluformer.data.windows import WindowedSequences, WindowOptions, open_windows
+from reluformer.durable import write_json
 from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer, count_parameters
 from reluformer.training.calibration import calibrate_gamma

@@ -75,6 +75,7 @@ def test_a_mechanism_and_a_module_of_ones_own(search: Run, tmp_path: Path) -> No
     assert config.count("_target_: halved.Halved") == config.count("gamma: 3.5") == 3
     best = outcome.err.replace("\n", " ").partition("the best: ")[2]
     assert "'allow=[halved]'" in best
+    assert " seed=1 " in best
     assert f"--config-dir {tmp_path}/mine" in best
 
 

@@ -11,7 +11,8 @@ import yaml
 
 from reluformer.config import run_folder
 from reluformer.config.compare_report import conditions
-from reluformer.config.provenance import run_environment, uncommitted_changes
+from reluformer.config.provenance import run_environment
+from reluformer.config.run_folder import uncommitted_changes
 from reluformer.config.training import TrainConfig
 
 
