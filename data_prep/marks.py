@@ -3,7 +3,7 @@
 A text of single sentences has no marks; everything here then changes nothing.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import tee
 from pathlib import Path
 from random import Random
@@ -11,7 +11,7 @@ from random import Random
 import numpy as np
 from steps import Fate, Fates
 
-from reluformer.data.documents import paired_marks, parse_mark
+from reluformer.data.documents import MARK, paired_marks, parse_mark
 from reluformer.data.moses import tokenise_lines
 from reluformer.data.text import iterate_parallel, read_lines
 from reluformer.errors import UserError
@@ -22,8 +22,8 @@ Marks = np.ndarray  # (lines,) bool: the lines that are no pairs, but marks of d
 def find_marks(source: Path, target: Path) -> Marks:
     """The marks of two aligned files: none, unless one of the files begins with one.
 
-    Raises UserError for files of unequal or no lines, for text that isn't UTF-8, and for marks that
-    don't stand on the same lines of both sides.
+    Raises UserError for files of unequal or no lines, for text that isn't UTF-8, for marks that
+    don't stand on the same lines of both sides, and for marks behind a first line that is none.
     """
     pairs = iterate_parallel(source, target)
     starts = [next(read_lines(path), "") for path in (source, target)]
@@ -31,11 +31,23 @@ def find_marks(source: Path, target: Path) -> Marks:
         marked = paired_marks(pairs, (str(source), str(target)))
         found = np.fromiter((mark is not None for mark, _ in marked), dtype=bool)
     else:
-        found = np.zeros(sum(1 for _ in pairs), dtype=bool)
+        found = np.zeros(count_unmarked(pairs, source), dtype=bool)
     if found.all():
         what = "only marks of documents" if found.any() else "no lines"
         raise UserError(f"{source} and {target} hold {what}; nothing to prepare")
     return found
+
+
+def count_unmarked(pairs: Iterable[tuple[str, str]], source: Path) -> int:
+    """How many pairs of lines there are; UserError at one that is the mark of a document."""
+    count = 0
+    for count, pair in enumerate(pairs, start=1):
+        if all("<d" in line and parse_mark(line) for line in pair):
+            raise UserError(
+                f"line {count:,} of {source} is the mark of a document, `{MARK}`, but the text "
+                "does not begin with one: marks stand before their documents, the first on line 1"
+            )
+    return count
 
 
 def with_marks(chosen: np.ndarray, marks: Marks) -> np.ndarray:

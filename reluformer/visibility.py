@@ -1,6 +1,6 @@
 """Who may read whom in attention, as one immutable value with one meaning."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -73,6 +73,20 @@ class Visibility:
             return self.chosen
         keys = torch.arange(self.num_keys, device=self.device)
         return keys < self.num_visible
+
+    def part(self, begin: int, end: int) -> "Visibility":
+        """Of the queries from begin to end (exclusive) alone; if causal, with the keys up to the
+        last one's."""
+        num_keys = self.num_keys - (self.num_queries - end if self.causal else 0)
+        lengths = self.query_lengths
+        return replace(
+            self,
+            num_queries=end - begin,
+            num_keys=num_keys,
+            key_lengths=None if self.key_lengths is None else self.key_lengths.clamp(max=num_keys),
+            query_lengths=None if lengths is None else (lengths - begin).clamp(0, end - begin),
+            chosen=None if self.chosen is None else self.chosen[:, :, begin:end],
+        )
 
     def key_mask(self, like: Tensor) -> Float[Tensor, "B 1 S 1"] | None:
         """1 for real keys, 0 for padding, to multiply [B, H, S, D] with; None without padding."""

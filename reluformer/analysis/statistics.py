@@ -10,6 +10,8 @@ from torch import Tensor
 from reluformer.attention.base import Attention, row_entropy
 from reluformer.visibility import Visibility
 
+MOST_SCORES = 2**21  # that are looked at together
+
 
 @dataclass(frozen=True)
 class Tally:
@@ -56,7 +58,25 @@ def tally_attention(
     k: Float[Tensor, "B H S D"],
     visibility: Visibility,
 ) -> dict[str, Tally]:
-    """What `attention_statistics` are of."""
+    """What `attention_statistics` are of, some queries at a time: the memory that this needs does
+    not grow with the square of the length."""
+    scores_of_query = q.shape[0] * q.shape[1] * k.shape[2]
+    step = max(1, MOST_SCORES // max(scores_of_query, 1))
+    tallies: dict[str, Tally] = {}
+    for begin in range(0, q.shape[2], step):
+        part = visibility.part(begin, min(begin + step, q.shape[2]))
+        rows = q[:, :, begin : begin + step]
+        tallies = add_tallies(tallies, _tally(mechanism, rows, k[:, :, : part.num_keys], part))
+    learned = {name: Tally(1, value, value**2) for name, value in mechanism.report().items()}
+    return tallies | learned
+
+
+def _tally(
+    mechanism: Attention,
+    q: Float[Tensor, "B H T D"],
+    k: Float[Tensor, "B H S D"],
+    visibility: Visibility,
+) -> dict[str, Tally]:
     weights = mechanism.weights(q, k, visibility).float()
     rows = visibility.query_is_real.expand(weights.shape[:3])
     pairs = (visibility.dense & visibility.query_is_real[..., None]).expand(weights.shape)
@@ -64,14 +84,12 @@ def tally_attention(
     could_live = rows & (visibility.num_visible > 1).squeeze(-1)
     dead = (weights == 0).all(-1)
     entropy = row_entropy(weights)[rows & ~dead] if mechanism.traits.non_negative else sums[:0]
-    learned = {name: Tally(1, value, value**2) for name, value in mechanism.report().items()}
     return {
         "entropy": Tally.of(entropy),
         "sparsity": Tally.of(weights[pairs] == 0),
         "dead_rows": Tally.of(dead[could_live]),
         "row_sum": Tally.of(sums[rows]),
         "score_deviation": Tally.of(mechanism.scores(q, k)[pairs]),
-        **learned,
     }
 
 

@@ -116,7 +116,7 @@ def show_documents(out: Console, system: SystemScores) -> None:
 
 def probe_table(counts: Sequence[ProbeCount]) -> Table:
     """A row per kind and distance, then one per kind, then all."""
-    table = Table("kind", "sentences back", "probes", *ANSWERS, "right, %")
+    table = Table("kind", "words back", "probes", *ANSWERS, "right, %")
     for column in table.columns[2:]:
         column.justify = "right"
 
@@ -124,7 +124,7 @@ def probe_table(counts: Sequence[ProbeCount]) -> Table:
         numbers = (count.total, count.right, count.wrong, count.neither)
         cells = [f"{number:,}" for number in numbers]
         share = f"{100 * count.right / count.total:.1f}"
-        table.add_row(count.kind, count.sentences, *cells, share, end_section=last)
+        table.add_row(count.kind, count.words, *cells, share, end_section=last)
 
     for kind in dict.fromkeys(count.kind for count in counts):
         of_kind = [count for count in counts if count.kind == kind]

@@ -1,6 +1,6 @@
 """Pictures of a comparison: training curves, and quality by length, distance and cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from reluformer.comparison.rows import SIGNALS, Result, Row
+from reluformer.comparison.rows import SIGNALS, Number, Result, Row
 from reluformer.evaluation.probes import BUCKETS
 from reluformer.model.transformer import SITES
 
@@ -134,21 +134,37 @@ def draw_length(rows: Sequence[Row], bleu: str, path: Path) -> None:
 
 
 def draw_distance(rows: Sequence[Row], path: Path) -> None:
-    """Share of right words by how many sentences back stands what decides them."""
+    """Share of right words by how many words back stands what decides them.
+
+    Bars are 95% intervals: of the mean over seeds, or of the share where there is one seed.
+    """
     figure = Figure(figsize=(7, 4.8), layout="constrained")
     axes = figure.subplots()
     for place, row in enumerate(rows):
-        shares = [row.numbers.get(f"probes_right/{name}") for name in BUCKETS]
-        points = [(x, 100 * share) for x, share in enumerate(shares) if share is not None]
+        points = []
+        for x, name in enumerate(BUCKETS):
+            if (share := row.numbers.get(f"probes_right/{name}")) is not None:
+                points.append((x, 100 * share, 100 * half_interval(row.numbers, name, share)))
         if points:
-            axes.plot(*zip(*points, strict=True), label=row.label, marker="o", **style(place))
+            places, right, spread = zip(*points, strict=True)
+            look = style(place)
+            axes.errorbar(
+                places, right, yerr=spread, label=row.label, marker="o", capsize=3, **look
+            )
     axes.axhline(50, color="0.6", linewidth=0.8, linestyle="--")
     axes.set_xticks(range(len(BUCKETS)), BUCKETS)
-    dress(axes, "sentences from what decides the word", "right words, %")
+    dress(axes, "words from what decides the word", "right words, %")
     handles, names = axes.get_legend_handles_labels()
     columns = 1 + len(names) // 16
     figure.legend(handles, names, loc="outside right upper", frameon=False, ncols=columns)
     figure.savefig(path, **OPTIONS)
+
+
+def half_interval(numbers: Mapping[str, Number], name: str, share: float) -> float:
+    """Of the share of right words in a bucket: over seeds, or by the normal approximation."""
+    over_seeds = numbers.get(f"probes_right/{name}_seeds")
+    total = numbers.get(f"probes/{name}") or 1
+    return over_seeds if over_seeds is not None else 1.96 * (share * (1 - share) / total) ** 0.5
 
 
 def by_window_length(rows: Sequence[Row]) -> dict[str, list[tuple[float, float, float]]]:

@@ -9,7 +9,7 @@ from statistics import NormalDist, mean, stdev
 from typing import Any
 
 from reluformer.comparison.jobs import Job, read_json
-from reluformer.evaluation.probes import BUCKETS
+from reluformer.evaluation.probes import BUCKETS, KINDS
 from reluformer.model.transformer import SITES
 from reluformer.training.metrics import read_metrics
 
@@ -96,14 +96,16 @@ def document_numbers(scores: dict[str, Any], windows: dict[str, int] | None) -> 
         numbers["window_length"] = windows["length"]
         numbers["windows"] = windows["windows"]
         numbers["repaired"] = windows["repaired"] / windows["windows"]
-    for name in ("all", *BUCKETS):
-        wanted = [one for one in scores.get("probes", []) if name in ("all", one["sentences"])]
+    for name in ("all", *KINDS, *BUCKETS):
+        probes = scores.get("probes", [])
+        wanted = [one for one in probes if name in ("all", one["kind"], one["words"])]
         right, wrong, neither = (
             sum(one[answer] for one in wanted) for answer in ("right", "wrong", "neither")
         )
         if total := right + wrong + neither:
             numbers[f"probes_right/{name}"] = right / total
             numbers[f"probes_neither/{name}"] = neither / total
+            numbers[f"probes/{name}"] = total
     return numbers
 
 
@@ -127,8 +129,9 @@ def rows_of(
     for label in dict.fromkeys(result.label for result in results):
         runs = [result for result in results if result.label == label]
         numbers = average([run.numbers for run in runs])
-        for metric in ("bleu", "chrf"):
-            values = [run.numbers[metric] for run in runs]
+        shares = [name for name in numbers if name.startswith("probes_right/")]
+        for metric in ("bleu", "chrf", *shares):
+            values = [run.numbers.get(metric) for run in runs]
             numbers[f"{metric}_seeds"] = seed_interval([one for one in values if one is not None])
         if label != baseline:
             numbers |= significance([one for one in differences if one.label == label])

@@ -9,7 +9,7 @@ from typing import Any
 
 from reluformer.analysis.ffn import FFN_SITES
 from reluformer.comparison.rows import Row
-from reluformer.evaluation.probes import BUCKETS
+from reluformer.evaluation.probes import BUCKETS, KINDS
 from reluformer.model.transformer import SITES
 
 MISSING = "–"
@@ -112,7 +112,8 @@ DOCUMENTS = [
 PROBES = [
     number("right", "probes_right/all", "{:.1%}"),
     number("neither right nor wrong", "probes_neither/all", "{:.1%}"),
-    *(number(f"right, {name} back", f"probes_right/{name}", "{:.1%}") for name in BUCKETS),
+    *(number(f"right, {name}", f"probes_right/{name}", "{:.1%}") for name in KINDS),
+    *(number(f"right, {name} words back", f"probes_right/{name}", "{:.1%}") for name in BUCKETS),
 ]
 COST = [
     number("parameters", "parameters", "{:,.0f}"),

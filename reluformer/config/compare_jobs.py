@@ -64,7 +64,8 @@ def check_training(config: CompareConfig, training: TrainConfig) -> None:
     # Without memory; a class of the user's own may need real numbers, and then tells in training.
     with torch.device("meta"), suppress(RuntimeError):
         build_model(training.model, *sizes, training.data.joint_vocabulary, allow)
-    check_lengths(open_splits(corpus, training.windows), training.model.max_positions)
+    splits = open_splits(corpus, training.windows)
+    check_lengths(corpus, splits, training.windows, training.model.max_positions)
     check_average(config, training)
 
 

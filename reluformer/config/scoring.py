@@ -108,6 +108,8 @@ def score_files(config: ScoreConfig) -> ScoreReport:
     reference_path = Path(config.reference)
     reference_lines = list(read_lines(reference_path))
     layout = Layout.of(reference_lines)
+    if reference_lines and len(layout.marks) == len(reference_lines):
+        raise UserError(f"{config.reference} holds marks of documents and no sentence")
     reference = both_forms(layout.sentences(reference_lines), lang, config.reference_tokenised)
 
     def aligned(name: str) -> list[str]:
@@ -149,6 +151,8 @@ def _score(
             for probe in read_probes(Path(config.probes))
             if probe.direction.endswith(f"-{config.language}")
         ]
+        if not asked:
+            raise UserError(f"{config.probes} has no probe of translations into {config.language}")
         probes = count_probes(layout.lines(text.plain), asked)
     return SystemScores(
         documents=documents,
@@ -164,7 +168,8 @@ def _score(
 def read_windows(path: Path) -> dict[str, int]:
     """What `reluformer-translate timing=...` wrote of the windows."""
     try:
-        return dict(json.loads(path.read_bytes())["windows"])
+        windows = json.loads(path.read_bytes())["windows"]
+        return {name: int(windows[name]) for name in ("windows", "repaired")} | windows
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):

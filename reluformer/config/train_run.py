@@ -29,6 +29,7 @@ from reluformer.training.parallel import Processes, join_processes
 from reluformer.training.validation import Validation
 
 Splits = dict[str, Split]
+MOST_CALIBRATED = 32_768  # positions of the batch that gamma is calibrated on
 
 
 def train_run(config: TrainConfig) -> None:
@@ -53,7 +54,7 @@ def train_run(config: TrainConfig) -> None:
             tuple(config.allow),
         ).to(processes.device)
         splits = open_splits(corpus, config.windows)
-        check_lengths(splits, model.max_positions)
+        check_lengths(corpus, splits, config.windows, model.max_positions)
         training = _training(config, corpus, splits, model, processes)
         lock = RunLock(training.run)
         processes.on_first(lock.acquire)
@@ -83,9 +84,19 @@ def open_splits(corpus: Corpus, windows: WindowOptions) -> Splits:
     return {name: open_windows(corpus, name, windows) for name in names}
 
 
-def check_lengths(splits: Splits, max_positions: int) -> None:
-    """Raise UserError if the model has no positions for a training or validation sentence."""
-    for name, split in splits.items():
+def check_lengths(
+    corpus: Corpus, splits: Splits, windows: WindowOptions, max_positions: int
+) -> None:
+    """Raise UserError if the model has no positions for what is trained or validated on."""
+    if windows.length and windows.length > max_positions:
+        raise UserError(
+            f"`windows.length` is {windows.length}, but `model.max_positions` is {max_positions}: "
+            "raise that"
+        )
+    sentences = {} if windows.length else splits
+    if windows.sentence_updates:
+        sentences = {"train": corpus.split("train")}
+    for name, split in sentences.items():
         longest = int(padded_widths(split.source_lengths, split.target_lengths).max())
         if longest > max_positions:
             raise UserError(
@@ -101,11 +112,12 @@ def _train(training: Training, config: TrainConfig, corpus: Corpus, splits: Spli
     if not training.resume():
         _calibrate(model, config, splits["train"], processes)
     if processes.is_first:
-        _describe_windows(corpus, splits)
+        _describe_windows(corpus, splits, config.windows.join)
         _announce(folder, model, config, training)
     reason = training.fit()
     if processes.is_first:
-        _summarise(folder, model, training, reason)
+        too_long = left_out(corpus, "train", splits["train"])
+        _summarise(folder, model, training, reason, too_long)
     return reason
 
 
@@ -168,18 +180,36 @@ def _stream(
 def _calibrate(model: Transformer, config: TrainConfig, split: Split, processes: Processes) -> None:
     options = config.train
     drawn = np.random.default_rng(config.seed).permutation(len(split))
-    batch = collate(split, np.sort(drawn[: options.calibration_sentences]))
+    drawn = drawn[: options.calibration_sentences]
+    widths = padded_widths(split.source_lengths[drawn], split.target_lengths[drawn])
+    # All of them in one batch, but of long windows no more than memory surely holds.
+    fits = np.arange(1, len(drawn) + 1) * np.maximum.accumulate(widths) <= MOST_CALIBRATED
+    batch = collate(split, np.sort(drawn[: max(int(fits.sum()), 1)]))
     sites = calibrate_gamma(model, batch.to(processes.device), options.calibration_ratio)
     if sites and processes.is_first:
         console.print(f"calibrated gamma at {sites} attention sites")
 
 
-def _describe_windows(corpus: Corpus, splits: Splits) -> None:
+def _describe_windows(corpus: Corpus, splits: Splits, joined: bool) -> None:
     for name, split in splits.items():
+        sessions = corpus.manifest.splits[name].get("documents", {}).get("sessions")
+        if joined and sessions == 1:
+            console.print(
+                f"note: no document of the {name} split names its day (`<d DAY>`), so "
+                "`windows.join` joins them all"
+            )
         if isinstance(split.source, WindowedSequences):
-            inside, total = split.source.num_sentences, corpus.manifest.splits[name]["sentences"]
-            left_out = f", {total - inside:,} too long for one" if inside < total else ""
-            console.print(f"{name}: {inside:,} sentences in {len(split):,} windows{left_out}")
+            too_long = left_out(corpus, name, split)
+            said = f", {too_long:,} too long for one" if too_long else ""
+            inside = split.source.num_sentences
+            console.print(f"{name}: {inside:,} sentences in {len(split):,} windows{said}")
+
+
+def left_out(corpus: Corpus, name: str, split: Split) -> int:
+    """Sentences that are too long for a window; 0 where there are no windows."""
+    if not isinstance(split.source, WindowedSequences):
+        return 0
+    return int(corpus.manifest.splits[name]["sentences"]) - split.source.num_sentences
 
 
 def _announce(folder: Path, model: Transformer, config: TrainConfig, training: Training) -> None:
@@ -192,7 +222,9 @@ def _announce(folder: Path, model: Transformer, config: TrainConfig, training: T
     )
 
 
-def _summarise(folder: Path, model: Transformer, training: Training, reason: str) -> None:
+def _summarise(
+    folder: Path, model: Transformer, training: Training, reason: str, too_long: int
+) -> None:
     progress = training.progress
     summary = {
         "ended": reason,
@@ -201,6 +233,7 @@ def _summarise(folder: Path, model: Transformer, training: Training, reason: str
         "best_metric": training.options.best_metric,
         "best_value": progress.best_metric,
         "parameters": count_parameters(model),
+        "sentences_longer_than_windows": too_long,
         "target_tokens": progress.target_tokens,
         "minutes": progress.training_seconds / 60,
         "tokens_per_second": progress.target_tokens / max(progress.training_seconds, 1e-9),

@@ -88,7 +88,16 @@ def build_translator(config: TranslateConfig, run: Run) -> Translator:
         config.long_input,
         windows,
         config.documents.overlap,
+        trained_length(run),
     )
+
+
+def trained_length(run: Run) -> int:
+    """Pieces of the longest sequence that training can have seen, without EOS."""
+    window, sentence = run.windows.length, run.data.max_length
+    if window is None:
+        return sentence
+    return max(window - 1, sentence) if run.windows.sentence_updates else window - 1
 
 
 def find_windows(config: TranslateConfig, run: Run) -> WindowOptions:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from reluformer.data.batch import Batch, collate
 from reluformer.data.corpus import Split
+from reluformer.data.windows import WindowedSequences
 from reluformer.errors import UserError
 
 Lengths = npt.NDArray[np.int32]
@@ -128,7 +129,11 @@ class BatchStream:
         return {"epoch": self.epoch, "offset": self.offset, **self._identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a saved position; UserError if it is one in another sequence of batches."""
+        """Go to a saved position; UserError if it is one in another sequence of batches.
+
+        The cost of attention, which is measured, stays what it was then.
+        """
+        self.attention_cost = state.get("attention_cost", 0.0)
         for key, value in self._identity().items():
             if state.get(key, 0) != value:
                 raise UserError(
@@ -195,8 +200,10 @@ def _cut(widths: Lengths, max_tokens: int, attention_cost: float) -> list[int]:
 
 def _too_long(split: Split, widths: Lengths, max_tokens: int) -> UserError:
     worst = int(np.argmax(widths))
+    what, remedy = "sentence", "prepare the corpus with a lower `max_length`"
+    if isinstance(split.source, WindowedSequences):
+        what, remedy = "window", "lower `windows.length`"
     return UserError(
-        f"sentence {worst} of the {split.name} split needs {widths[worst]:,} tokens with its EOS, "
-        f"but `max_tokens` is {max_tokens:,}; raise it, or prepare the corpus with a lower "
-        "`max_length`"
+        f"{what} {worst} of the {split.name} split needs {widths[worst]:,} tokens with its EOS, "
+        f"but `max_tokens` is {max_tokens:,}; raise it, or {remedy}"
     )

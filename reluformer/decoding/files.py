@@ -74,6 +74,8 @@ def translate_file(
     is left to do is timed.
     """
     settings = {"input": source.digest, "format": form.__name__, **describe(translator)}
+    if translator.windows.join:  # what is joined ends with a buffer
+        settings["buffer_lines"] = buffer_lines
     with destination(output, fingerprint(settings)) as (write, done, notes), progress_bar() as bar:
         translator.counts = WindowCounts(**notes)
         started = perf_counter()
@@ -99,14 +101,18 @@ def translate_file(
 
 
 def describe_counts(counts: WindowCounts) -> str:
-    """What a reader wants to know of the windows, if there were any."""
-    if not counts.windows:
-        return ""
-    share = counts.repaired / counts.windows
-    said = f"{counts.windows:,} windows, {counts.repaired:,} of them repaired ({share:.1%})"
+    """What a reader wants to know of windows and of long sentences, if there were any."""
+    said = []
+    if counts.windows:
+        share = counts.repaired / counts.windows
+        said.append(
+            f"{counts.windows:,} windows, {counts.repaired:,} of them repaired ({share:.1%})"
+        )
     if counts.seams:
-        said += f"; the windows agree at {counts.agreed:,} of {counts.seams:,} seams"
-    return said
+        said.append(f"the windows agree at {counts.agreed:,} of {counts.seams:,} seams")
+    if counts.long:
+        said.append(f"{counts.long:,} sentences were longer than any in training")
+    return "; ".join(said)
 
 
 def translate_stream(
@@ -143,6 +149,7 @@ def describe(translator: Translator) -> dict[str, Any]:
         "target_vocabulary": translator.target_vocabulary.digest,
         "treatment": asdict(translator.treatment),
         "windows": {**asdict(translator.windows), "overlap": translator.overlap},
+        "long_input": [translator.long_input, translator.trained_length],
         "options": asdict(translator.options),
     }
 

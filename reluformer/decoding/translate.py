@@ -80,8 +80,8 @@ class Translator:
     into as many sentences is translated again in halves; `counts` keeps account.
 
     A batch holds at most `max_tokens` source positions, padding included; a longer window goes
-    alone. What becomes of a line with more pieces than the model has positions is up to
-    `long_input`: truncate (with a warning), refuse (an error) or extrapolate.
+    alone. What becomes of a line with more pieces than `trained_length`, or than the model has
+    positions, is up to `long_input`: truncate (with a warning), refuse (an error) or extrapolate.
     """
 
     def __init__(
@@ -95,8 +95,10 @@ class Translator:
         long_input: str = "truncate",
         windows: WindowOptions | None = None,
         overlap: int = 0,
+        trained_length: int | None = None,
     ) -> None:
         self.model = model.eval()
+        self.trained_length = trained_length
         self.source_vocabulary = source_vocabulary
         self.target_vocabulary = target_vocabulary
         self.treatment = treatment
@@ -186,12 +188,13 @@ class Translator:
     def _read(self, number: int, line: str) -> _Source:
         if mark := parse_mark(line):
             return _Source(number, line, str(mark), [], 0, mark)
-        limit = self.model.max_positions - 1
+        limit = min(self.trained_length or LONGEST_LINE, self.model.max_positions - 1)
         # No piece is longer than LONGEST_PIECE: what is behind so many characters would be cut.
         most = LONGEST_LINE if self.long_input == "extrapolate" else (limit + 1) * LONGEST_PIECE
         short = " ".join(line.split()) if len(line) > most else line
         prepared = self.treatment.prepare(short[:most])
         tokens = self.source_vocabulary.encode(prepared) if prepared.strip() else []
+        self.counts.long += len(tokens) > limit
         if self.long_input == "extrapolate":
             self._make_room(len(tokens) + 1)
             limit = self.model.max_positions - 1
@@ -206,9 +209,9 @@ class Translator:
 
     def _report_long(self, number: int, limit: int, dropped: int | None) -> None:
         size = f"{limit + dropped:,}" if dropped else f"far more than {limit:,}"
-        found = f"line {number:,} has {size} pieces, but the model reads at most {limit:,}"
+        found = f"line {number:,} has {size} pieces, but the model was trained on {limit:,} at most"
         if self.long_input == "refuse":
-            raise UserError(f"{found}: split it, or say `long_input=truncate`")
+            raise UserError(f"{found}: split it, or say `long_input=truncate` or `extrapolate`")
         console.print(f"warning: {found}; only its beginning, {limit:,} pieces, is translated")
 
     def _search(self, rows: list[list[int]], numbers: list[int]) -> list[list[Hypothesis]]:

@@ -17,13 +17,15 @@ class WindowCounts:
 
     A window is repaired when its translation does not have one non-empty sentence for each of the
     source: it is translated again in two halves. At a seam the two windows agree if they translate
-    one of the sentences that they share alike.
+    one of the sentences that they share alike. `long` are the sentences with more pieces than the
+    model was trained on.
     """
 
     windows: int = 0
     repaired: int = 0
     seams: int = 0
     agreed: int = 0
+    long: int = 0
 
 
 def join(sentences: Sequence[Sequence[int]], separator: int | None) -> list[int]:

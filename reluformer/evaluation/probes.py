@@ -5,7 +5,7 @@ data_prep/embedded.py writes them beside its documents, one JSON object a line.
 
 import json
 import re
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -15,8 +15,9 @@ from typing import Any
 from reluformer.data.text import read_lines
 from reluformer.errors import UserError
 
-DISTANCES = (2, 4, 8, 16, 32)  # upper ends of the buckets, in sentences
-BUCKETS = ("1-2", "3-4", "5-8", "9-16", "17-32", "33+")
+DISTANCES = (8, 16, 32, 64, 128, 256, 512, 1024)  # where the next bucket begins, in words
+BUCKETS = ("1-7", *(f"{low}-{2 * low - 1}" for low in DISTANCES[:-1]), f"{DISTANCES[-1]}+")
+KINDS = ("pronoun", "name", "job", "acronym", "term")
 ANSWERS = ("right", "wrong", "neither")
 
 
@@ -31,7 +32,7 @@ class Probe:
     """
 
     direction: str  # de-en, en-de
-    kind: str  # pronoun, name, job, acronym, term
+    kind: str  # one of KINDS
     document: int
     line: int
     sentences: int
@@ -64,6 +65,15 @@ def parse_probe(entry: object, where: str) -> Probe:
     names = [field.name for field in fields(Probe)]
     if not isinstance(entry, Mapping) or sorted(entry) != sorted(names):
         raise UserError(f"{where} is not a probe: it needs {', '.join(names)}")
+    for name in ("document", "line", "sentences", "words", "pair"):
+        if not isinstance(entry[name], int) or entry[name] < (name != "words"):
+            raise UserError(f"{where} is not a probe: `{name}` is {entry[name]!r}")
+    for name in ("right", "wrong"):
+        words = entry[name]
+        if not (isinstance(words, list) and words and all(isinstance(one, str) for one in words)):
+            raise UserError(f"{where} is not a probe: `{name}` is {words!r}, not a list of words")
+    if entry["kind"] not in KINDS:
+        raise UserError(f"{where} is not a probe: `kind` is {entry['kind']!r}")
     lists = {name: tuple(entry[name]) for name in ("right", "wrong")}
     return Probe(**{**entry, **lists})
 
@@ -80,21 +90,21 @@ def verdict(line: str, right: Iterable[str], wrong: Iterable[str]) -> str:
     return "right" if found["right"] else "wrong"
 
 
-def bucket(sentences: int) -> str:
+def bucket(words: int) -> str:
     """The one of BUCKETS that this distance is in."""
-    return BUCKETS[bisect_left(DISTANCES, sentences)]
+    return BUCKETS[bisect_right(DISTANCES, words)]
 
 
 @dataclass(frozen=True)
 class ProbeCount:
-    """How many probes of a kind, with the antecedent so many sentences back, came out how.
+    """How many probes of a kind, with the antecedent so many words back, came out how.
 
     A probe is right if its line has the right word and not the competing one, wrong the other way
     round, and neither otherwise.
     """
 
     kind: str
-    sentences: str
+    words: str
     right: int
     wrong: int
     neither: int
@@ -110,12 +120,12 @@ def count_probes(hypotheses: Sequence[str], probes: Iterable[Probe]) -> list[Pro
     `hypotheses` are the lines of a translated document file, `<d>` lines included.
     """
     counts: dict[tuple[str, str], Counter[str]] = {}
-    for probe in sorted(probes, key=lambda probe: (probe.kind, probe.sentences)):
+    for probe in sorted(probes, key=lambda probe: (probe.kind, probe.words)):
         if probe.line > len(hypotheses):
             raise UserError(
                 f"a probe is on line {probe.line}, but the translation has {len(hypotheses)} lines"
             )
-        key = (probe.kind, bucket(probe.sentences))
+        key = (probe.kind, bucket(probe.words))
         answer = verdict(hypotheses[probe.line - 1], probe.right, probe.wrong)
         counts.setdefault(key, Counter())[answer] += 1
     return [
@@ -124,7 +134,7 @@ def count_probes(hypotheses: Sequence[str], probes: Iterable[Probe]) -> list[Pro
     ]
 
 
-def sum_probes(counts: Sequence[ProbeCount], kind: str, sentences: str) -> ProbeCount:
+def sum_probes(counts: Sequence[ProbeCount], kind: str, words: str) -> ProbeCount:
     """All of them together, under these names."""
     sums = (sum(getattr(count, name) for count in counts) for name in ANSWERS)
-    return ProbeCount(kind, sentences, *sums)
+    return ProbeCount(kind, words, *sums)

@@ -57,6 +57,8 @@ class Training:
         self.options, self.optim, self.loss, self.seed = fit, optim, loss, seed
         self.optimiser = adam(criterion, optim)
         self.micro_batches = fit.update_freq * processes.world_size
+        # Updates of the first stage, whose validations say nothing of what is learned after it.
+        self.first_stage = stream.batches // self.micro_batches if isinstance(stream, Stages) else 0
         self.progress = Progress(stream=stream.state_dict(), micro_batches=self.micro_batches)
         self.skipped_in_a_row = 0
 
@@ -202,7 +204,10 @@ class Training:
             self.processes.on_first(self._save_numbered)
 
     def _validate(self, log: MetricsLog | None) -> None:
-        """Validate on the first process, then let all agree on whether it was the best so far."""
+        """Validate on the first process, then let all agree on whether it was the best so far.
+
+        Until the first stage has ended the newest is the best, so that patience begins behind it.
+        """
         report: dict[str, float] = {}
         progress, metric = self.progress, self.options.best_metric
 
@@ -217,7 +222,8 @@ class Training:
         value = -math.inf if math.isnan(value) else value
         own = torch.tensor(value, dtype=torch.float64, device=self.processes.device)
         value = float(self.processes.sum(own))
-        if progress.best_metric is None or value > progress.best_metric:
+        of_first_stage = progress.best_update <= self.first_stage
+        if progress.best_metric is None or of_first_stage or value > progress.best_metric:
             progress.best_metric = value
             progress.best_update = progress.update
             progress.validations_since_best = 0

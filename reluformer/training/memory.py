@@ -4,13 +4,14 @@ import ctypes
 import sys
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from reluformer.model.transformer import Transformer
 from reluformer.training.update import autocast
 
-WIDTHS = (32, 128)  # positions of the two sentences that memory is measured on
+WIDEST = 128  # positions of the longest sentence that memory is measured on
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
@@ -36,8 +37,9 @@ def attention_cost(
 ) -> float:
     """c, where training on a sentence of w positions needs memory in proportion to w + c w^2.
 
-    Counted in bytes that are kept for the backward pass of the layers, on two sentences; with
-    recomputation, their inputs and all of one layer.
+    Counted in bytes that are kept for the backward pass of the layers, on three sentences, as some
+    (weights in another precision) do not depend on the length; with recomputation, the layers'
+    inputs and all of one layer.
     """
     recompute, layers = model.recompute, len(model.encoder_stack) + len(model.decoder_stack)
 
@@ -55,10 +57,10 @@ def attention_cost(
             model.recompute = True
         return total
 
-    w, v = WIDTHS
-    first, second = peak(w), peak(v)
-    square = (second / v - first / w) / (v - w)
-    return max(0.0, square / (first / w - square * w))
+    widest = min(WIDEST, model.max_positions)
+    widths = [widest // 4, widest // 2, widest]
+    square, linear, _ = np.polyfit(widths, [peak(width) for width in widths], 2)
+    return max(0.0, float(square / linear))
 
 
 def bytes_kept(model: nn.Module, run: Callable[[], object]) -> int:

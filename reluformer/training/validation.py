@@ -43,7 +43,7 @@ class Validation:
         widest = int(padded_widths(split.source_lengths, split.target_lengths).max())
         if widest > max_tokens:
             raise UserError(
-                f"`train.valid_max_tokens` is {max_tokens}, but a sentence of the {split.name} "
+                f"`train.valid_max_tokens` is {max_tokens}, but the longest of the {split.name} "
                 f"split needs {widest}: raise it to that at least"
             )
         self.split = split

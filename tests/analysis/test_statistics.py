@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from mechanisms import MECHANISMS, load_mechanism
 from small_models import model_config, relu_attention
 
+from reluformer.analysis import statistics
 from reluformer.analysis.capture import attention_modules, measure_attention
 from reluformer.analysis.ffn import measure_ffn
 from reluformer.analysis.statistics import (
@@ -36,6 +38,26 @@ def test_counted_by_hand() -> None:
     scores = torch.tensor([2.0, 0.0, 2.0, -2.0, 0.0, -2.0])
     assert found["score_deviation"] == pytest.approx(float(scores.std(correction=0)))
     assert attention_statistics(add_tallies(tallies, tallies)) == pytest.approx(found)
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+@pytest.mark.parametrize("causal", [False, True])
+def test_queries_are_tallied_some_at_a_time(
+    name: str, causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With padding, whatever the mechanism's weights depend on."""
+    q, k = torch.randn(2, 2, 2, 7, 4, dtype=torch.float64)
+    lengths = torch.tensor([7, 3])
+    visibility = Visibility(7, 7, lengths, lengths, causal)
+    mechanism = load_mechanism(name, num_heads=2, head_dim=4)
+    with torch.no_grad():
+        whole = tally_attention(mechanism, q, k, visibility)
+        monkeypatch.setattr(statistics, "MOST_SCORES", 2 * 2 * 7 * 3)
+        parts = tally_attention(mechanism, q, k, visibility)
+    assert parts.keys() == whole.keys()
+    for key, tally in whole.items():
+        assert (tally.count, tally.total) == pytest.approx((parts[key].count, parts[key].total))
+        assert tally.squares == pytest.approx(parts[key].squares)
 
 
 def test_mean_ignores_what_a_layer_cannot_say() -> None:

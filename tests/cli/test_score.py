@@ -110,11 +110,16 @@ def test_a_baseline_is_compared_by_every_score(run, here):
         (["hypothesis=[]", "reference=ref.en"], "`hypothesis` must be a file or a list of files"),
         (["hypothesis=hyp.en", "reference=ref.en", "test=t"], "`test` must be one of bootstrap"),
         (["hypothesis=hyp.en", "baseline=hyp.en", "reference=ref.en"], "is the only system"),
+        (["hypothesis=marks.en", "reference=marks.en"], "marks of documents and no sentence"),
+        (["hypothesis=hyp.en", "reference=ref.en", "timing=bad.json"], "has no windows"),
+        (["hypothesis=hyp.en", "reference=ref.en", "probes=empty.en"], "has no probe of transl"),
     ],
 )
 def test_wrong_settings_and_files(run, here, arguments, message):
     (here / "short.en").write_text("one\n")
     (here / "empty.en").write_text("")
+    (here / "marks.en").write_text("<d>\n<d>\n")
+    (here / "bad.json").write_text('{"windows": {}}')
     (here / "bad.en").write_bytes(b"\xff\n" * 12)
     (here / "scores.json").write_text("older")
     assert message in run(main, *arguments, "output=scores.json").error()

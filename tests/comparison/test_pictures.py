@@ -19,6 +19,7 @@ from reluformer.comparison.pictures import (
     draw_distance,
     draw_length,
     draw_quality_cost,
+    half_interval,
     name_points,
     style,
 )
@@ -88,7 +89,10 @@ def test_a_line_by_length_joins_what_differs_in_nothing_else(tmp_path: Path) -> 
 
 
 def test_right_words_are_drawn_by_distance(tmp_path: Path) -> None:
-    near, far = {"probes_right/1-2": 0.9, "probes_right/33+": 0.6}, {"probes_right/1-2": 0.5}
+    near = {"probes_right/1-7": 0.9, "probes_right/1024+": 0.6, "probes_right/1-7_seeds": 0.04}
+    far = {"probes_right/1-7": 0.5, "probes/1-7": 25}
+    assert half_interval(near, "1-7", 0.9) == 0.04
+    assert half_interval(far, "1-7", 0.5) == pytest.approx(0.196)
     rows = [Row("relu", [1], dict(near)), Row("softmax", [1], dict(far)), Row("other", [1], {})]
     draw_distance(rows, tmp_path / "distance.png")
     assert (tmp_path / "distance.png").read_bytes().startswith(b"\x89PNG")

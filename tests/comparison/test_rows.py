@@ -64,9 +64,9 @@ def test_significance_is_that_of_the_worst_pair(result: Make) -> None:
 
 def test_what_documents_have_besides() -> None:
     counts = [
-        {"sentences": "1-2", "right": 3, "wrong": 1, "neither": 0},
-        {"sentences": "33+", "right": 0, "wrong": 1, "neither": 1},
-        {"sentences": "33+", "right": 1, "wrong": 1, "neither": 0},
+        {"kind": "name", "words": "1-7", "right": 3, "wrong": 1, "neither": 0},
+        {"kind": "name", "words": "64-127", "right": 0, "wrong": 1, "neither": 1},
+        {"kind": "term", "words": "64-127", "right": 1, "wrong": 1, "neither": 0},
     ]
     scores = {"documents": {"bleu": 40.0}, "detokenised": {"bleu": 30.0}, "probes": counts}
     found = document_numbers(scores, {"length": 512, "windows": 8, "repaired": 2})
@@ -77,10 +77,19 @@ def test_what_documents_have_besides() -> None:
         "repaired": 0.25,
         "probes_right/all": 0.5,
         "probes_neither/all": 0.125,
-        "probes_right/1-2": 0.75,
-        "probes_neither/1-2": 0.0,
-        "probes_right/33+": 0.25,
-        "probes_neither/33+": 0.25,
+        "probes/all": 8,
+        "probes_right/name": 0.5,
+        "probes_neither/name": 1 / 6,
+        "probes/name": 6,
+        "probes_right/term": 0.5,
+        "probes_neither/term": 0.0,
+        "probes/term": 2,
+        "probes_right/1-7": 0.75,
+        "probes_neither/1-7": 0.0,
+        "probes/1-7": 4,
+        "probes_right/64-127": 0.25,
+        "probes_neither/64-127": 0.25,
+        "probes/64-127": 4,
     }
     plain = {"documents": None, "detokenised": {"bleu": 30.0}, "probes": []}
     assert document_numbers(plain, {"windows": 0, "repaired": 0}) == {}

@@ -23,7 +23,10 @@ from reluformer.config.compare_jobs import check_average, check_training, suite_
 from reluformer.config.groups import group_node, group_options
 from reluformer.config.paths import config_dir
 from reluformer.config.sites import at_sites
+from reluformer.config.train_run import check_lengths
 from reluformer.config.training import TrainConfig
+from reluformer.data.corpus import Corpus
+from reluformer.data.windows import WindowOptions
 from reluformer.errors import UserError
 
 SUITES = sorted(path.stem for path in (config_dir() / "suite").glob("*.yaml"))
@@ -169,6 +172,16 @@ def test_what_training_would_refuse(training: TrainConfig, tmp_path: Path) -> No
     for one, message in wrong:
         with pytest.raises(UserError, match=message):
             check_training(config, one)
+
+
+def test_a_window_longer_than_the_model_has_positions(training: TrainConfig) -> None:
+    corpus = Corpus.open(training.data.binary)
+    splits = {name: corpus.split(name) for name in ("train", "valid")}
+    with pytest.raises(UserError, match=r"`windows.length` is 65, but `model.max_positions` is 64"):
+        check_lengths(corpus, splits, WindowOptions(65), 64)
+    check_lengths(corpus, splits, WindowOptions(4), 4)  # longer sentences are left out
+    with pytest.raises(UserError, match=r"max_positions` is 4, but a sentence of the train split"):
+        check_lengths(corpus, splits, WindowOptions(4, sentence_updates=1), 4)
 
 
 def with_model(training: TrainConfig, **changes: Any) -> TrainConfig:

@@ -118,8 +118,8 @@ def folder(run, *options: str) -> tuple[int, str]:
     for split in ("valid", "test"):
         write(f"c/{split}.de", ["<d>", "Er schläft.", "", "<d A-1>", "Zwei, <d>."])
         write(f"c/{split}.en", ["<d>", "He sleeps.", "Nothing", "<d A-1>", "Two, <d>."])
-    write("c/plain.de", ["Ohne Marken.", "<d>"])
-    write("c/plain.en", ["Without marks.", "<d>"])
+    write("c/plain.de", ["Ohne Marken.", "<d>."])
+    write("c/plain.en", ["Without marks.", "<d>."])
     given = ["folder=c", "name=mine", *LANGS, "moses=true", "lowercase=true"]
     return run(pairs.main, *given, "extra_tests=[plain]", *options)
 
@@ -139,7 +139,7 @@ def test_marks_are_never_tokenised_lower_cased_or_counted(run):
 
 def test_a_text_that_does_not_begin_with_a_mark_has_no_documents(run):
     folder(run)
-    assert read("plain.de") == ["ohne marken .", "&lt; d &gt;"]
+    assert read("plain.de") == ["ohne marken .", "&lt; d &gt; ."]
     assert "documents" not in counts()["plain"]
 
 
@@ -149,6 +149,7 @@ def test_a_text_that_does_not_begin_with_a_mark_has_no_documents(run):
         (["<d>", "a"], ["b", "c"], "line 1 of a.de and of a.en must be the same mark"),
         (["a", "b"], ["<d>", "c"], "line 1 of a.de and of a.en must be the same mark"),
         (["<d>", "a", "b"], ["<d>", "a", "<d>"], "line 3 of a.de and of a.en"),
+        (["a", "<d>", "b"], ["a", "<d>", "b"], "line 2 of a.de is the mark of a document, `<d>`"),
         (["<d x>", "a"], ["<d y>", "a"], "'<d x>' and '<d y>'"),
         (["<d>", "<d>"], ["<d>", "<d>"], "a.de and a.en hold only marks of documents"),
         (["<d>", "a"], ["<d>", "a"], "leave none of the 1 usable documents (1 pairs) to train on"),

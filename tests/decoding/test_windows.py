@@ -125,7 +125,10 @@ def test_an_echo_gives_back_the_document(translator, documents, length, join, ov
     assert texts(subject, documents) == documents
     filled = sum(bool(line) and parse_mark(line) is None for line in documents)
     sentences = sum(row.count(SEP) + 1 for row in seen)
-    assert sentences >= filled if overlap else sentences == filled
+    if overlap and length == 30:
+        assert filled < sentences <= filled + overlap * subject.counts.seams
+    else:  # windows of 9 hold a sentence or two, those of 400 whole documents
+        assert sentences >= filled if overlap else sentences == filled
     if length == 400:
         assert len(seen) == (3 if join else 11)  # a window for each day or non-empty document
     assert subject.counts.repaired == 0

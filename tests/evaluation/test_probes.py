@@ -1,5 +1,7 @@
 """Whether a line has the right word, and files of probes."""
 
+import json
+
 import pytest
 
 from reluformer.errors import UserError
@@ -16,11 +18,43 @@ def test_verdicts():
 
 
 def test_distances_have_buckets():
-    found = [bucket(sentences) for sentences in (1, 2, 3, 8, 9, 33, 100)]
-    assert found == ["1-2", "1-2", "3-4", "5-8", "9-16", "33+", "33+"]
+    found = [bucket(words) for words in (0, 7, 8, 15, 16, 255, 256, 1023, 1024, 9999)]
+    expected = ["1-7", "1-7", "8-15", "8-15", "16-31", "128-255", "256-511", "512-1023"]
+    assert found == [*expected, "1024+", "1024+"]
 
 
-@pytest.mark.parametrize("broken", ["{", '{"direction": "de-en"}', "3"])
+PROBE = {
+    "direction": "de-en",
+    "kind": "name",
+    "document": 1,
+    "line": 2,
+    "sentences": 1,
+    "words": 9,
+    "antecedent": "Bank",
+    "source": "bank",
+    "right": ["bank"],
+    "wrong": ["bench"],
+    "pair": 1,
+}
+
+
+def test_a_probe_is_read_back(tmp_path):
+    path = tmp_path / "test.probes.jsonl"
+    path.write_text(json.dumps(PROBE) + "\n")
+    (probe,) = read_probes(path)
+    assert (probe.line, probe.words, probe.right) == (2, 9, ("bank",))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *("{", '{"direction": "de-en"}', "3"),
+        *(
+            json.dumps({**PROBE, name: value})
+            for name, value in (("line", "2"), ("line", 0), ("right", "bank"), ("kind", "verb"))
+        ),
+    ],
+)
 def test_a_damaged_file_names_the_line(tmp_path, broken):
     path = tmp_path / "test.probes.jsonl"
     path.write_text(f"{broken}\n")

@@ -7,6 +7,7 @@ from small_models import VOCAB, model_config
 from reluformer.config.build import build_model
 from reluformer.model.transformer import Transformer
 from reluformer.training.memory import attention_cost, bytes_kept
+from reluformer.training.update import autocast
 
 CPU = torch.device("cpu")
 
@@ -15,14 +16,24 @@ def model_of(attention: str) -> Transformer:
     return build_model(model_config(attention, max_positions=200), VOCAB, VOCAB, True)
 
 
-def test_the_cost_of_attention_predicts_other_lengths() -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_cost_of_attention_predicts_other_lengths(precision: str) -> None:
+    """What weights need in another precision is there at any length, and told apart."""
     model = model_of("rela_g")
-    cost = attention_cost(model, CPU, "fp32", with_penalty=True)
+    cost = attention_cost(model, CPU, precision, with_penalty=True)
     assert cost > 0.001
-    found = [kept_of(model, width) for width in (64, 192)]
-    expected = [width + cost * width**2 for width in (64, 192)]
-    assert found[1] / found[0] == pytest.approx(expected[1] / expected[0], rel=0.02)
+    widths = (32, 64, 192)
+    with autocast(CPU, precision):
+        found = [kept_of(model, width) for width in widths]
+    expected = [width + cost * width**2 for width in widths]
+    ratio = (expected[2] - expected[1]) / (expected[1] - expected[0])
+    assert (found[2] - found[1]) / (found[1] - found[0]) == pytest.approx(ratio, rel=0.02)
     assert model.training
+
+
+def test_few_positions_are_enough_to_measure_on() -> None:
+    small = build_model(model_config("rela_g", max_positions=40), VOCAB, VOCAB, True)
+    assert attention_cost(small, CPU, "fp32", with_penalty=False) > 0.001
 
 
 @pytest.mark.parametrize("attention", ["softmax", "relu", "relu_centered", "pointwise"])

@@ -9,6 +9,7 @@ from reversal import make_criterion
 
 from reluformer.data.batching import BatchStream
 from reluformer.data.corpus import Corpus
+from reluformer.data.stages import Stages
 from reluformer.decoding.options import DecodeOptions
 from reluformer.errors import UserError
 from reluformer.training.checkpoint import (
@@ -125,6 +126,28 @@ def test_early_stopping_and_best_checkpoint(tmp_path: Path, reversal: Corpus) ->
     assert again.fit() == "patience"  # finished: nothing is trained any more
 
 
+def test_patience_begins_behind_the_first_stage(tmp_path: Path, reversal: Corpus) -> None:
+    """Nothing gets better, but the first ten updates are of another stage than the rest."""
+    training = make_training(tmp_path, reversal, 40, patience=2, valid_interval=2)
+    streams = [BatchStream(reversal.split("train"), 256, seed=1) for _ in range(2)]
+    staged = Training(
+        tmp_path,
+        training.criterion,
+        Stages(streams[0], 10 * training.micro_batches, streams[1]),
+        training.validation,
+        training.processes,
+        training.options,
+        training.optim,
+        training.loss,
+        seed=1,
+    )
+    staged.optim.learning_rate = 1.0
+    assert staged.fit() == "patience"
+    best = staged.progress.best_update
+    assert best > 10
+    assert staged.progress.update == best + 4
+
+
 def test_a_run_that_diverges_ends_with_advice(tmp_path: Path, reversal: Corpus) -> None:
     training = make_training(tmp_path, reversal, 40)
     with torch.no_grad():
@@ -188,5 +211,5 @@ def test_another_number_of_micro_batches_is_refused(tmp_path: Path, reversal: Co
 
 
 def test_validation_sentences_must_fit_its_batches(tmp_path: Path, reversal: Corpus) -> None:
-    with pytest.raises(UserError, match=r"valid_max_tokens` is 5, but a sentence .* needs"):
+    with pytest.raises(UserError, match=r"valid_max_tokens` is 5, but the longest .* needs"):
         make_training(tmp_path, reversal, 1, valid_max_tokens=5)
