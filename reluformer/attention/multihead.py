@@ -4,10 +4,10 @@ import math
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from reluformer.attention.base import Attention, Penalty
 from reluformer.attention.cache import QueryMemory, SourceMemory, TargetMemory
+from reluformer.attention.projection import Projection
 from reluformer.visibility import Visibility
 
 
@@ -23,7 +23,7 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         self.d_model = d_model
         self.mechanism = mechanism
-        self.input_projection = nn.Linear(d_model, 3 * d_model)
+        self.input_projection = Projection(d_model, 3 * d_model)
         self.output_projection = nn.Linear(d_model, d_model)
         self.reset_parameters()
 
@@ -97,14 +97,12 @@ class MultiHeadAttention(nn.Module):
         self, memory: Float[Tensor, "B S M"]
     ) -> tuple[Float[Tensor, "B H S D"], Float[Tensor, "B H S D"]]:
         """Keys and values of what is attended to."""
-        weight, bias = self.input_projection.weight, self.input_projection.bias
-        projected = functional.linear(memory, weight[self.d_model :], bias[self.d_model :])
-        k, v = projected.chunk(2, dim=-1)
+        d_model = self.d_model
+        k, v = self.input_projection.part(memory, d_model, 3 * d_model).chunk(2, dim=-1)
         return self._split(k), self._split(v)
 
     def _queries(self, x: Float[Tensor, "B T M"]) -> Float[Tensor, "B H T D"]:
-        weight, bias = self.input_projection.weight, self.input_projection.bias
-        return self._split(functional.linear(x, weight[: self.d_model], bias[: self.d_model]))
+        return self._split(self.input_projection.part(x, 0, self.d_model))
 
     def _split(self, x: Float[Tensor, "B T M"]) -> Float[Tensor, "B H T D"]:
         return x.unflatten(-1, (self.mechanism.num_heads, -1)).transpose(1, 2)

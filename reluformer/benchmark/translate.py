@@ -11,8 +11,8 @@ from reluformer.benchmark.rounds import time_rounds
 from reluformer.data.batch import collate_sources
 from reluformer.decoding.options import DecodeOptions
 from reluformer.decoding.search import StepwiseModel, translate_batch
+from reluformer.model.precision import convert
 from reluformer.model.transformer import Transformer, count_parameters
-from reluformer.training.update import autocast
 
 SOURCE_LENGTH, TARGET_LENGTH = 26, 25  # in pieces, without the EOS
 
@@ -36,9 +36,11 @@ def time_translation(
         beam_size=beam_size, min_length=TARGET_LENGTH, max_len_a=0.0, max_len_b=TARGET_LENGTH
     )
     models = {_label(name, model): model.to(device).eval() for name, model in models.items()}
+    parameters = {name: count_parameters(model) for name, model in models.items()}
+    for model in models.values():
+        convert(model, precision)
     tasks = {
-        name: partial(_translate, model, sources, options, precision, device)
-        for name, model in models.items()
+        name: partial(_translate, model, sources, options, device) for name, model in models.items()
     }
     pieces = sum(map(len, sources)) / len(sources)
     return Outcome(
@@ -46,7 +48,7 @@ def time_translation(
         unit="sentences/s",
         conditions=f"beam {beam_size}, one batch of {len(sources)} sentences a round, {pieces:.1f} "
         f"pieces in, {TARGET_LENGTH} out, {precision}; the same beam search for all systems",
-        parameters={name: count_parameters(model) for name, model in models.items()},
+        parameters=parameters,
         rates=time_rounds(tasks, len(sources), rounds, device),
     )
 
@@ -60,9 +62,7 @@ def _translate(
     model: StepwiseModel,
     sources: Sequence[Sequence[int]],
     options: DecodeOptions,
-    precision: str,
     device: torch.device,
 ) -> None:
     tokens, lengths = collate_sources(sources)
-    with autocast(device, precision):
-        translate_batch(model, tokens.to(device), lengths.to(device), options)
+    translate_batch(model, tokens.to(device), lengths.to(device), options)

@@ -23,6 +23,7 @@ from reluformer.config.instantiate import instantiate
 from reluformer.config.model import ModelConfig
 from reluformer.config.run import choose_device
 from reluformer.errors import UserError
+from reluformer.model.precision import PRECISIONS
 from reluformer.model.transformer import SITES, Transformer
 
 ALL = "all"
@@ -70,7 +71,9 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         check_choice("what", self.what, tuple(BENCHMARKS))
-        check_choice("precision", self.precision, ("fp32", "bf16"))
+        check_choice("precision", self.precision, PRECISIONS)
+        if self.precision == "int8" and self.what != "translate":
+            raise UserError("`precision` int8 is for what=translate")
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
         for name in ("rounds", "updates", "max_tokens", "sentences", "beam_size", "positions"):
             check_positive(name, getattr(self, name))

@@ -14,6 +14,7 @@ from reluformer.decoding.translate import Translator
 from reluformer.decoding.treatment import Treatment
 from reluformer.durable import check_output
 from reluformer.errors import UserError
+from reluformer.model.precision import PRECISIONS, convert
 
 
 @dataclass
@@ -32,6 +33,7 @@ class TranslateConfig:
     long_input: str
     max_tokens: int
     buffer_lines: int
+    precision: str
     device: str
     threads: int | None
     allow: list[str] = MISSING
@@ -41,6 +43,7 @@ class TranslateConfig:
     def __post_init__(self) -> None:
         check_choice("format", self.format, ("text", "jsonl", "fairseq"))
         check_choice("long_input", self.long_input, ("truncate", "refuse", "extrapolate"))
+        check_choice("precision", self.precision, PRECISIONS)
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
         for name in ("max_tokens", "buffer_lines"):
             check_positive(name, getattr(self, name))
@@ -68,8 +71,9 @@ def check_not_of_run(output: Path, run: Path) -> None:
 
 
 def build_translator(config: TranslateConfig, run: Run) -> Translator:
-    """The run's model with the text treatment that its training data had."""
+    """The run's model, in the precision asked for, with the text treatment of its training."""
     windows = find_windows(config, run)
+    convert(run.model, config.precision)
     treatment = Treatment(
         source_lang=run.data.source_lang,
         target_lang=run.data.target_lang,

@@ -7,7 +7,6 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from reluformer.attention.base import Penalty
@@ -204,8 +203,7 @@ class Transformer(nn.Module):
 
     def logits(self, states: Float[Tensor, "*B M"]) -> Float[Tensor, "*B V"]:
         """Scores over the target vocabulary, in float32."""
-        projection = self.output_projection
-        return functional.linear(states, projection.weight, projection.bias).float()
+        return self.output_projection(states).float()
 
 
 def count_parameters(model: nn.Module) -> int:
