@@ -1,13 +1,15 @@
 """A trained run, read back from its folder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
 from reluformer.config.build import build_model
 from reluformer.config.data import DataConfig
-from reluformer.config.instantiate import load_plain
+from reluformer.config.instantiate import check_parameters, load_plain
 from reluformer.config.model import ModelConfig
 from reluformer.config.run_folder import CONFIG, VOCABULARIES
 from reluformer.data.vocabulary import Vocabulary
@@ -15,6 +17,8 @@ from reluformer.data.windows import WindowOptions
 from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer
 from reluformer.training.checkpoint import checkpoint_path, load_weights
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -44,15 +48,11 @@ def load_run(
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder}: no run folder (it has no config.yaml)")
-    config = load_plain(folder / CONFIG)
-    try:
-        model_config = ModelConfig(**config["model"])
-        data = DataConfig(**config["data"])
-        windows = WindowOptions(**config.get("windows", {}))  # older runs have none
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{folder / 'config.yaml'}: not a training configuration: {error}"
-        ) from None
+    path = folder / CONFIG
+    config = {"windows": {}, **load_plain(path)}  # older runs have none
+    model_config = part_of(config, "model", ModelConfig, path)
+    data = part_of(config, "data", DataConfig, path)
+    windows = part_of(config, "windows", WindowOptions, path)
     source = Vocabulary.load(folder / VOCABULARIES["source"])
     target = Vocabulary.load(folder / VOCABULARIES["target"])
     model = build_model(model_config, len(source), len(target), data.joint_vocabulary, allow)
@@ -63,10 +63,19 @@ def load_run(
 
 def read_data(folder: Path) -> DataConfig:
     """The corpus of a trained run."""
+    return part_of(load_plain(folder / CONFIG), "data", DataConfig, folder / CONFIG)
+
+
+def part_of(config: Mapping[str, Any], name: str, kind: type[Part], path: Path) -> Part:
+    """A part of a stored configuration as its dataclass; UserError names the file and the value."""
+    values = config.get(name)
     try:
-        return DataConfig(**load_plain(folder / CONFIG)["data"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{folder / CONFIG}: not a training configuration: {error}") from None
+        if not isinstance(values, Mapping):
+            raise UserError(f"`{name}` must have settings, but is {values!r}")
+        check_parameters(kind, values, {})
+        return kind(**values)
+    except UserError as error:
+        raise UserError(f"{path}: not a training configuration: {error}") from None
 
 
 def choose_device(device: str) -> torch.device:
