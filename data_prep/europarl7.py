@@ -118,7 +118,7 @@ def main(config: Europarl7Config) -> None:
     alignment=gale_church the source texts alone are aligned, by the lengths of sentences. Days
     are held out for validation and testing as a whole. Or takes the document release of the
     literature (`folder`), in which lines `<d>` stand before documents and splits are files: train,
-    valid or dev, test. Of a copy without train say which file to train on (`splits.train`).
+    valid or dev, and test, or what `splits` calls them.
     Writes data/<name>/text, a line `<d DAY>` before each document, and prepare.json with the
     documents' lengths and what was left out, and why.
 
@@ -126,7 +126,7 @@ def main(config: Europarl7Config) -> None:
         python data_prep/europarl7.py
         python data_prep/europarl7.py pairs=de-en.tgz source=europarl.tgz documents=chapter
         python data_prep/europarl7.py source=europarl.tgz alignment=gale_church name=aligned
-        python data_prep/europarl7.py folder=europarl7-doc splits.train=test splits.test=dev
+        python data_prep/europarl7.py folder=europarl7-doc name=europarl7_release
     """
     report = prepare_splits(config) if config.folder is not None else prepare_release(config)
     counts = report["counts"]

@@ -77,7 +77,7 @@ class Visibility:
     def part(self, begin: int, end: int) -> "Visibility":
         """Of the queries from begin to end (exclusive) alone; if causal, with the keys up to the
         last one's."""
-        num_keys = self.num_keys - (self.num_queries - end if self.causal else 0)
+        num_keys = max(self.num_keys - (self.num_queries - end if self.causal else 0), 0)
         lengths = self.query_lengths
         return replace(
             self,

@@ -3,12 +3,13 @@
 import re
 import shutil
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 
 from archive import extract_chosen
 from download import Download
 
-from reluformer.console import progress_bar
+from reluformer.console import console, progress_bar
 from reluformer.errors import UserError
 
 from .source import FILE_NAME, LANGS
@@ -54,7 +55,11 @@ def locate_splits(folder: Path, names: Mapping[str, str | None]) -> dict[str, di
     """The files of the document release by split and language, under the names they go by."""
     if not folder.is_dir():
         raise UserError(f"`folder` names {folder}, which is not a folder")
-    return {split: _split_files(folder, split, name) for split, name in names.items()}
+    files = {split: _split_files(folder, split, name) for split, name in names.items()}
+    for one, other in combinations(files, 2):
+        if files[one] == files[other]:
+            console.print(f"warning: {one} and {other} are both {files[one][LANGS[0]].name}")
+    return files
 
 
 def _split_files(folder: Path, split: str, given: str | None) -> dict[str, Path]:

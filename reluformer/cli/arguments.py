@@ -77,7 +77,7 @@ def parse_arguments(arguments: list[str], schema: type) -> Arguments:
         if "=" not in override and not override.startswith("~"):
             raise UserError(f"`{override}` is no setting: write key=value (--help lists the keys)")
     overrides = [quote_override(one, schema, known.multirun) for one in known.overrides]
-    if "model" in get_type_hints(schema):
+    if {"model", "train"} <= get_type_hints(schema).keys():
         from reluformer.config.sites import at_all_sites  # with PyTorch, which others do without
 
         overrides = at_all_sites(overrides, known.multirun)

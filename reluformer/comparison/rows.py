@@ -98,7 +98,7 @@ def document_numbers(scores: dict[str, Any], windows: dict[str, int] | None) -> 
         numbers["repaired"] = windows["repaired"] / windows["windows"]
     for name in ("all", *KINDS, *BUCKETS):
         probes = scores.get("probes", [])
-        wanted = [one for one in probes if name in ("all", one["kind"], one["words"])]
+        wanted = [one for one in probes if name in ("all", one["kind"], one.get("words"))]
         right, wrong, neither = (
             sum(one[answer] for one in wanted) for answer in ("right", "wrong", "neither")
         )

@@ -74,6 +74,8 @@ class BenchConfig:
         check_choice("precision", self.precision, PRECISIONS)
         if self.precision == "int8" and self.what != "translate":
             raise UserError("`precision` int8 is for what=translate")
+        if self.precision == "int8" and RIVAL in self.systems:
+            raise UserError(f"`systems` must not have {RIVAL}, which knows no int8")
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
         for name in ("rounds", "updates", "max_tokens", "sentences", "beam_size", "positions"):
             check_positive(name, getattr(self, name))

@@ -72,8 +72,9 @@ def part_of(config: Mapping[str, Any], name: str, kind: type[Part], path: Path) 
     try:
         if not isinstance(values, Mapping):
             raise UserError(f"`{name}` must have settings, but is {values!r}")
-        check_parameters(kind, values, {})
-        return kind(**values)
+        settings = {str(key): value for key, value in values.items()}
+        check_parameters(kind, settings, {})
+        return kind(**settings)
     except UserError as error:
         raise UserError(f"{path}: not a training configuration: {error}") from None
 

@@ -151,8 +151,6 @@ def _score(
             for probe in read_probes(Path(config.probes))
             if probe.direction.endswith(f"-{config.language}")
         ]
-        if not asked:
-            raise UserError(f"{config.probes} has no probe of translations into {config.language}")
         probes = count_probes(layout.lines(text.plain), asked)
     return SystemScores(
         documents=documents,
@@ -168,8 +166,10 @@ def _score(
 def read_windows(path: Path) -> dict[str, int]:
     """What `reluformer-translate timing=...` wrote of the windows."""
     try:
-        windows = json.loads(path.read_bytes())["windows"]
-        return {name: int(windows[name]) for name in ("windows", "repaired")} | windows
+        windows: dict[str, int] = json.loads(path.read_bytes())["windows"]
+        if not all(isinstance(windows[name], int) for name in ("windows", "repaired")):
+            raise ValueError
+        return windows
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
@@ -215,6 +215,10 @@ def _cautions(config: ScoreConfig, forms: dict[str, Forms], reference: Forms) ->
             "original text back: for detokenised scores that others can compare, give the "
             "untouched text (data/<name>/text/test.raw.*), and this as `tokenised_reference`"
         )
+    if config.probes is not None:
+        directions = {probe.direction for probe in read_probes(Path(config.probes))}
+        if not any(one.endswith(f"-{config.language}") for one in directions):
+            found.append(f"{config.probes} has no probe of translations into {config.language}")
     lower = _is_lower(reference.plain)
     for name, text in forms.items():
         if not config.lowercase and _is_lower(text.plain) != lower:

@@ -1,5 +1,7 @@
 """Settings of all sites at once: `attention=relu` for three attentions, `ffn=gelu` for two FFNs."""
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
 from reluformer.analysis.ffn import FFN_SITES
 from reluformer.errors import UserError
 from reluformer.model.transformer import SITES
@@ -17,6 +19,11 @@ def at_sites(override: str) -> list[str]:
     return [f"{group}@model.{site}={value}" for site in sites]
 
 
+def is_sweep(override: str) -> bool:
+    """Whether it stands for several values, such as a,b or glob(*)."""
+    return OverridesParser.create().parse_override(override).is_sweep_override()
+
+
 def at_all_sites(overrides: list[str], multirun: bool) -> list[str]:
     """A command line, in which what names a single site comes before what stands for all of them.
 
@@ -26,7 +33,7 @@ def at_all_sites(overrides: list[str], multirun: bool) -> list[str]:
     found = []
     for override in overrides:
         parts = at_sites(override)
-        if len(parts) > 1 and multirun and "," in override:
+        if len(parts) > 1 and multirun and is_sweep(parts[0]):
             raise UserError(
                 f"`{override}` with -m would mix values between the sites: a comparison runs one "
                 "after another (reluformer-compare), or name a site: " + parts[0].partition("=")[0]

@@ -74,7 +74,7 @@ def translate_file(
     is left to do is timed.
     """
     settings = {"input": source.digest, "format": form.__name__, **describe(translator)}
-    if translator.windows.join:  # what is joined ends with a buffer
+    if translator.windows.length:  # no window goes on behind its buffer
         settings["buffer_lines"] = buffer_lines
     with destination(output, fingerprint(settings)) as (write, done, notes), progress_bar() as bar:
         translator.counts = WindowCounts(**notes)

@@ -209,7 +209,8 @@ class Translator:
 
     def _report_long(self, number: int, limit: int, dropped: int | None) -> None:
         size = f"{limit + dropped:,}" if dropped else f"far more than {limit:,}"
-        found = f"line {number:,} has {size} pieces, but the model was trained on {limit:,} at most"
+        does = "was trained on" if limit == self.trained_length else "reads"
+        found = f"line {number:,} has {size} pieces, but the model {does} {limit:,} at most"
         if self.long_input == "refuse":
             raise UserError(f"{found}: split it, or say `long_input=truncate` or `extrapolate`")
         console.print(f"warning: {found}; only its beginning, {limit:,} pieces, is translated")

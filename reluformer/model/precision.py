@@ -43,9 +43,10 @@ def replace_linear(module: nn.Module) -> None:
 class Int8Linear(nn.Module):
     """x W^T + b in whole numbers: W in 8 bits with a scale for each output, x in 7 with one a row.
 
-    Sums are exact, and no row's scale depends on another row, so a sentence is translated the
-    same in any batch. Source: dynamic quantisation as in Khudia et al. 2021 ("FBGEMM"), section
-    3. Differs from it in: a scale for each row of x instead of one for all of it.
+    Sums are exact, and no row's scale depends on another row: of a batch a sentence feels no more
+    than that attention before rounds differently. Source: dynamic quantisation as in Khudia et al.
+    2021 ("FBGEMM"), section 3. Differs from it in: a scale for each row of x instead of one for
+    all of it. For translating only: what is copied, pickled or compiled is the model before.
     """
 
     weight: Tensor
@@ -54,6 +55,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
+        self.out_features = linear.out_features
         weight = linear.weight.detach().float()
         scale = weight.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / 127
         self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8))

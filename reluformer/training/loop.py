@@ -222,7 +222,7 @@ class Training:
         value = -math.inf if math.isnan(value) else value
         own = torch.tensor(value, dtype=torch.float64, device=self.processes.device)
         value = float(self.processes.sum(own))
-        of_first_stage = progress.best_update <= self.first_stage
+        of_first_stage = progress.best_update <= self.first_stage and value > -math.inf
         if progress.best_metric is None or of_first_stage or value > progress.best_metric:
             progress.best_metric = value
             progress.best_update = progress.update

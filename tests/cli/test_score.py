@@ -67,6 +67,13 @@ def test_doubtful_comparisons_are_cautioned_against(run, here):
     assert clean["cautions"] == []
 
 
+def test_probes_of_the_other_direction_are_said(run, here):
+    (here / "none.jsonl").write_text("")
+    arguments = ["hypothesis=hyp.en", "reference=ref.en", "probes=none.jsonl"]
+    found, _ = report(run, here, *arguments)
+    assert found["cautions"] == ["none.jsonl has no probe of translations into en"]
+
+
 def test_lower_case_text_is_scored_exactly_from_tokens(run, here):
     """Moses finds no end of sentence before a lower-case word, so its tokens must be kept."""
     (here / "two.en").write_text("He left. We stayed.\n")
@@ -112,7 +119,6 @@ def test_a_baseline_is_compared_by_every_score(run, here):
         (["hypothesis=hyp.en", "baseline=hyp.en", "reference=ref.en"], "is the only system"),
         (["hypothesis=marks.en", "reference=marks.en"], "marks of documents and no sentence"),
         (["hypothesis=hyp.en", "reference=ref.en", "timing=bad.json"], "has no windows"),
-        (["hypothesis=hyp.en", "reference=ref.en", "probes=empty.en"], "has no probe of transl"),
     ],
 )
 def test_wrong_settings_and_files(run, here, arguments, message):

@@ -31,6 +31,7 @@ def test_a_part_is_its_dataclass() -> None:
         ({**DATA, "vocab_size": 3}, "`vocab_size` must be above 4"),
         ({**DATA, "lowercase": "no"}, "`lowercase` of DataConfig must be true or false"),
         ({**DATA, "colour": 1}, "DataConfig has no setting `colour`"),
+        ({**DATA, 1: 2}, "DataConfig has no setting `1`"),
         ({"name": "mine"}, "DataConfig needs the setting `source_lang`"),
         ([1, 2], r"`data` must have settings, but is \[1, 2\]"),
         (None, "`data` must have settings, but is None"),

@@ -3,6 +3,7 @@
 import pytest
 
 from reluformer.cli.arguments import parse_arguments
+from reluformer.config.bench import BenchConfig
 from reluformer.config.scoring import ScoreConfig
 from reluformer.config.sites import at_all_sites, at_sites
 from reluformer.config.training import TrainConfig
@@ -39,10 +40,14 @@ def test_a_site_named_itself_goes_before() -> None:
 def test_a_grid_over_all_sites_at_once_is_refused() -> None:
     with pytest.raises(UserError, match=r"`ffn=relu,gelu` with -m would mix .* ffn@model.encoder"):
         at_all_sites(["ffn=relu,gelu"], True)
+    with pytest.raises(UserError, match=r"would mix values between the sites"):
+        at_all_sites(["attention=glob(relu*)"], True)
+    assert len(at_all_sites(["attention.kernel=[3,5]"], True)) == 3
     one = ["ffn@model.encoder_ffn=relu,gelu", "seed=1,2"]
     assert at_all_sites(one, True) == one
 
 
-def test_commands_with_a_model_understand_it() -> None:
+def test_commands_that_train_understand_it() -> None:
     assert len(parse_arguments(["attention=relu", "seed=2"], TrainConfig).overrides) == 4
-    assert parse_arguments(["attention=relu"], ScoreConfig).overrides == ["attention=relu"]
+    for other in (ScoreConfig, BenchConfig):  # there Hydra says that it is no setting
+        assert parse_arguments(["attention=relu"], other).overrides == ["attention=relu"]

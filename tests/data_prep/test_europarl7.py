@@ -303,6 +303,7 @@ def test_the_document_release_is_taken_as_it_is(run):
 def test_the_real_document_release(run, corpora):
     code, said = run(europarl7.main, f"folder={corpora / 'europarl7-doc'}", "splits.train=dev")
     assert code == 0
+    assert "warning: train and valid are both dev.de" in said
     # As counted from these files by others: mean, median, longest; of 512, of 1024 words.
     for split, documents, pairs, *words in (
         ("valid", 240, 3_587, 379, 308, 3_054, 49, 5),

@@ -45,7 +45,7 @@ def test_long_lines_are_cut_and_named(translator, words, capsys):
     warnings = capsys.readouterr().err.splitlines()
     assert len(warnings) == 2
     pieces = len(subject.source_vocabulary.encode(long))
-    assert f"line 2 has {pieces} pieces, but the model was trained on 19 at most;" in warnings[0]
+    assert f"line 2 has {pieces} pieces, but the model reads 19 at most;" in warnings[0]
     assert "line 3 has far more than 19 pieces" in warnings[1]
     assert found[1].dropped == pieces - 19
     assert [t.text for t in (found[0], found[3])] == [subject.translate([short])[0].text] * 2
@@ -72,7 +72,7 @@ def test_spaces_make_no_line_long(translator, words, capsys):
 
 def test_long_lines_are_refused_on_request(translator, words):
     subject = translator(max_positions=20, long_input="refuse")
-    with pytest.raises(UserError, match=r"line 8 has .* pieces, but the model was trained on 19"):
+    with pytest.raises(UserError, match=r"line 8 has .* pieces, but the model reads 19"):
         subject.translate([words(1, 2), words(2, 40)], first_number=7)
 
 

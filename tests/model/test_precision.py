@@ -67,8 +67,9 @@ def test_scores_are_those_of_fp32_but_for_rounding(precision: str, attention: st
     assert (logits[1] - logits[0]).norm() / logits[0].norm() < bound
 
 
-def test_int8_translates_a_sentence_alike_in_any_batch() -> None:
+def test_int8_translates_sentences_of_a_batch_as_alone() -> None:
     model = model_in("int8")
+    assert model.target_vocab_size == VOCAB
     assert not any(type(module) in (torch.nn.Linear, Projection) for module in model.modules())
     tokens, lengths = torch.randint(4, VOCAB, (4, 9)), torch.tensor([9, 9, 5, 3])
     options = DecodeOptions(beam_size=3, max_len_a=0.0, max_len_b=12)
