@@ -14,7 +14,14 @@ from grammar.lexicon import load_lexicon
 from grammar.splits import split_of
 
 from reluformer.cli import score
-from reluformer.evaluation.probes import ProbeCount, bucket, count_probes, read_probes, sum_probes
+from reluformer.evaluation.probes import (
+    BUCKETS,
+    ProbeCount,
+    bucket,
+    count_probes,
+    read_probes,
+    sum_probes,
+)
 
 SENTENCES, DOCUMENTS = Path("data/embedded/text"), Path("data/embedded_documents/text")
 SMALL = ("sentences=300", "valid_sentences=40", "test_sentences=50")
@@ -183,8 +190,8 @@ def test_distances_are_those_of_the_text(corpus):
         plain = [word.strip(".,?!()") for word in words]
         start = plain.index(probe.antecedent)
         assert plain[start + probe.words].lower() == probe.source.lower()
-    spread = Counter(bucket(probe.sentences) for probe in probes_of(corpus))
-    assert all(spread[name] >= 4 for name in ("1-2", "3-4", "5-8", "9-16", "17-32"))
+    spread = Counter(bucket(probe.words) for probe in probes_of(corpus))
+    assert all(spread[name] >= 4 for name in BUCKETS[:6]), spread  # to 255 words
 
 
 def test_short_documents_ask_more_often():
