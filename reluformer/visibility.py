@@ -1,11 +1,31 @@
 """Who may read whom in attention, as one immutable value with one meaning."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+Value = TypeVar("Value")
+
+
+class Cached(Generic[Value]):
+    """functools.cached_property that torch.compile can trace: without the lock of Python 3.11's.
+
+    What is computed in a graph is not kept, so that the first layer's graph serves all others.
+    """
+
+    def __init__(self, compute: Callable[[Any], Value]) -> None:
+        self.compute = compute
+        self.name = compute.__name__
+
+    def __get__(self, owner: Any, kind: type) -> Value:
+        value = self.compute(owner)
+        if not torch.compiler.is_compiling():
+            owner.__dict__[self.name] = value
+        return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +56,14 @@ class Visibility:
     device: torch.device | str = "cpu"
     chosen: Bool[Tensor, "B 1 T S"] | None = None
 
-    @cached_property
+    @Cached
     def key_is_visible(self) -> Bool[Tensor, "B S"] | None:
         """Real keys, causality aside; None where every key is real."""
         if self.key_lengths is None:
             return None
         return torch.arange(self.num_keys, device=self.device) < self.key_lengths[:, None]
 
-    @cached_property
+    @Cached
     def query_is_real(self) -> Bool[Tensor, "#B 1 T"]:
         """Queries that are not padding, with a place for the heads."""
         queries = torch.arange(self.num_queries, device=self.device)
@@ -51,7 +71,7 @@ class Visibility:
             return torch.ones_like(queries, dtype=torch.bool)[None, None]
         return (queries < self.query_lengths[:, None])[:, None]
 
-    @cached_property
+    @Cached
     def num_visible(self) -> Int[Tensor, "#B 1 #T 1"]:
         """n: the keys visible to each query; 0 for a query that sees none."""
         if self.chosen is not None:
@@ -66,7 +86,7 @@ class Visibility:
             n = torch.minimum(n, self.key_lengths[:, None, None, None])
         return n
 
-    @cached_property
+    @Cached
     def dense(self) -> Bool[Tensor, "#B 1 #T S"]:
         """The whole picture, True where the query may read the key."""
         if self.chosen is not None:

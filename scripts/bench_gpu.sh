@@ -44,8 +44,10 @@ bench what=kernels precision=bf16 lengths=[28,64,128] positions=65536 rounds=5
 
 echo "3. training steps of 4,096 and 65,536 positions, and on long windows"
 for tokens in 4096 65536; do
-  bench what=train precision=bf16 max_tokens=$tokens updates=8 rounds=3 \
-    systems=[relu,relu_centered,softmax,pytorch]
+  for compile in false true; do
+    bench what=train precision=bf16 max_tokens=$tokens updates=8 rounds=3 compile=$compile \
+      systems=[relu,relu_centered,softmax,pytorch]
+  done
 done
 bench what=windows precision=bf16 max_tokens=16384 lengths=[512,2048,8192] rounds=3 \
   model.max_positions=8192 systems=[relu,relu_centered,softmax,sparsemax]

@@ -25,6 +25,7 @@ from reluformer.config.run import choose_device
 from reluformer.errors import UserError
 from reluformer.model.precision import PRECISIONS
 from reluformer.model.transformer import SITES, Transformer
+from reluformer.training.compiling import compile_layers
 
 ALL = "all"
 RIVAL, RIVAL_LABEL = "pytorch", "PyTorch nn.Transformer"
@@ -60,6 +61,7 @@ class BenchConfig:
     output: str | None
     updates: int
     max_tokens: int
+    compile: bool
     regulariser_weight: float
     sentences: int
     beam_size: int
@@ -162,7 +164,7 @@ def bench_kernels(config: BenchConfig) -> Iterator[Outcome]:
 
 def bench_training(config: BenchConfig) -> Iterator[Outcome]:
     yield time_training(
-        build_systems(config),
+        training_systems(config),
         synthetic_batches(config.updates, config.max_tokens, config.vocab_size, config.seed),
         rounds=config.rounds,
         regulariser_weight=config.regulariser_weight,
@@ -182,7 +184,7 @@ def bench_windows(config: BenchConfig) -> Iterator[Outcome]:
     for length in config.lengths:
         rows = max(1, config.max_tokens // length)
         yield time_windows(
-            build_systems(config),
+            training_systems(config),
             window_batch(rows, length, config.vocab_size, config.seed),
             rounds=config.rounds,
             regulariser_weight=config.regulariser_weight,
@@ -226,6 +228,15 @@ def build_systems(config: BenchConfig) -> dict[str, Transformer | PyTorchTransfo
     return systems
 
 
+def training_systems(config: BenchConfig) -> dict[str, Transformer | PyTorchTransformer]:
+    """With their layers compiled where that is asked for; PyTorch's own are left as they are."""
+    systems = build_systems(config)
+    for model in systems.values():
+        if config.compile and isinstance(model, Transformer):
+            compile_layers(model)
+    return systems
+
+
 def system_names(config: BenchConfig) -> list[str]:
     """The systems asked for, where `all` stands for every attention that is not named itself."""
     names: list[str] = []
@@ -243,9 +254,11 @@ def build_rival(model: ModelConfig, vocab_size: int) -> PyTorchTransformer:
 
 def describe_model(config: BenchConfig) -> str:
     model = config.model
+    compiled = "compiled layers, " if config.compile else ""
+    norm = "pre" if model.pre_norm else "post"
     return (
-        f"{model.encoder_layers}+{model.decoder_layers} layers, d_model {model.d_model}, FFN "
-        f"{model.ffn_dim}, {model.num_heads} heads, {'pre' if model.pre_norm else 'post'}-norm, "
+        f"{compiled}{model.encoder_layers}+{model.decoder_layers} layers, d_model "
+        f"{model.d_model}, FFN {model.ffn_dim}, {model.num_heads} heads, {norm}-norm, "
         f"vocabulary {config.vocab_size:,}, dropout {model.dropout}, "
         f"embeddings shared: {model.share_embeddings}"
     )

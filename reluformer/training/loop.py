@@ -20,6 +20,7 @@ from reluformer.training.checkpoint import (
     numbered_checkpoints,
     save_checkpoint,
 )
+from reluformer.training.compiling import compile_layers, uncompiled
 from reluformer.training.loss import Criterion
 from reluformer.training.metrics import MetricsLog, say
 from reluformer.training.options import FitOptions, LossOptions, OptimOptions
@@ -90,6 +91,8 @@ class Training:
         if self._out_of_patience():
             return "patience"
         log = MetricsLog(self.run, self.progress.update) if self.processes.is_first else None
+        if self.options.compile:
+            compile_layers(self.model)
         wrapped = self.processes.wrap(self.criterion)
         try:
             with StopRequest() as stop, progress_bar() as bar:
@@ -135,7 +138,9 @@ class Training:
         if update % self.options.log_interval == 0:
             self._log(log, rate, weight)
         if update % self.options.statistics_interval == 0 and log is not None:
-            log.write("attention", update, measure_attention(self.model, batches[:1]))
+            with uncompiled():
+                found = measure_attention(self.model, batches[:1])
+            log.write("attention", update, found)
 
     def _count(self, result: UpdateResult, seconds: float) -> None:
         self.progress.target_tokens += result.totals.target_tokens
@@ -213,7 +218,8 @@ class Training:
 
         def validate() -> None:
             if self.validation is not None and log is not None:
-                report.update(self.validation.run(self.criterion, self.processes.device))
+                with uncompiled():
+                    report.update(self.validation.run(self.criterion, self.processes.device))
                 log.write("valid", progress.update, report)
                 console.print(f"[bold]{progress.update:>7}  valid[/bold]  {described(report)}")
 

@@ -60,6 +60,7 @@ class FitOptions:
     update_freq: int
     memory_aware: bool
     recompute: bool
+    compile: bool
     precision: str
     log_interval: int
     statistics_interval: int

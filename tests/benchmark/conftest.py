@@ -46,6 +46,7 @@ def bench_config():
             "output": None,
             "updates": 2,
             "max_tokens": 256,
+            "compile": False,
             "regulariser_weight": 0.01,
             "sentences": 3,
             "beam_size": 2,

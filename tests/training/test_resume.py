@@ -33,6 +33,7 @@ def make_training(run: Path, corpus: Corpus, max_updates: int, **changes: object
         "update_freq": 2,
         "memory_aware": False,
         "recompute": False,
+        "compile": False,
         "precision": "fp32",
         "log_interval": 3,
         "statistics_interval": 4,

@@ -1,0 +1,20 @@
+"""Compiled layers give the same gradients, from few graphs; beside training they stay out."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "support" / "compiled_layers.py"
+
+
+def test_compiled_layers_agree() -> None:
+    """Two encoder and two decoder layers, three batches of other sizes."""
+    found = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=True)
+    report = json.loads(found.stdout)
+    assert report["graphs beside training"] == 0
+    assert report["graphs"] == 2  # all layers of the encoder, all of the decoder
+    assert report["differences"] == pytest.approx([0.0] * 3, abs=1e-6)
+    assert report["same names"]
