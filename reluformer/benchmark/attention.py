@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from reluformer.attention.base import Attention
-from reluformer.benchmark.report import Outcome
-from reluformer.benchmark.rounds import time_rounds
+from reluformer.benchmark.rounds import Work
 from reluformer.training.update import autocast
 from reluformer.visibility import Visibility
 
@@ -23,7 +22,7 @@ class PyTorchAttention(nn.Module):
         return context, None
 
 
-def time_attention(
+def attention_work(
     mechanisms: Mapping[str, Attention | PyTorchAttention],
     *,
     num_heads: int,
@@ -31,12 +30,11 @@ def time_attention(
     length: int,
     positions: int,
     causal: bool,
-    rounds: int,
     with_penalty: bool,
     precision: str,
     seed: int,
     device: torch.device,
-) -> Outcome:
+) -> Work:
     """Self-attention over sentences of `length`, as many as give `positions` in all.
 
     Each system goes forward and backward, by queries, keys, values and its own parameters, in
@@ -55,9 +53,11 @@ def time_attention(
         for name, mechanism in mechanisms.items()
     }
     kind = "causal" if causal else "not causal"
-    return Outcome(
+    return Work(
         title=f"Attention, {length} positions, {kind}",
-        unit="positions/s",
+        unit="positions",
+        amount=sentences * length,
+        tasks=tasks,
         conditions=f"forward and backward of {sentences} sentences of {length} positions, "
         f"{num_heads} heads of {head_dim}, {kind}, regulariser "
         f"{'included' if with_penalty else 'left out'}, {precision}",
@@ -65,7 +65,6 @@ def time_attention(
             name: sum(parameter.numel() for parameter in mechanism.parameters())
             for name, mechanism in mechanisms.items()
         },
-        rates=time_rounds(tasks, sentences * length, rounds, device),
     )
 
 

@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from reluformer.benchmark.report import Outcome
-from reluformer.benchmark.rounds import time_rounds
+from reluformer.benchmark.rounds import Work
 from reluformer.console import console
 from reluformer.kernels import blocked
 from reluformer.kernels.attention import runs_triton
@@ -32,19 +31,18 @@ BACKENDS = {
 }
 
 
-def time_kernels(
+def kernel_work(
     *,
     num_heads: int,
     head_dim: int,
     length: int,
     positions: int,
     causal: bool,
-    rounds: int,
     dtype: torch.dtype,
     seed: int,
     device: torch.device,
-) -> Iterator[Outcome]:
-    """Two tables, forward and backward, for sentences of `length`, `positions` in all."""
+) -> Iterator[Work]:
+    """Forward, then backward, for sentences of `length`, `positions` in all."""
     sentences = max(1, positions // length)
     torch.manual_seed(seed)
     shape = (sentences, length, num_heads, head_dim)
@@ -55,16 +53,17 @@ def time_kernels(
     products = 4 * sentences * num_heads * length**2 * head_dim / (2 if causal else 1)
     systems = dict(ours(q, k, v, upstream, causal)) | dict(rivals(q, k, v, upstream, causal))
     repeats = REPEATS if device.type == "cuda" else FEWEST_REPEATS
-    for place, (direction, work) in enumerate((("forward", 1.0), ("backward", 2.5))):
+    for place, (direction, share) in enumerate((("forward", 1.0), ("backward", 2.5))):
         tasks = {name: partial(repeat, runs[place], repeats) for name, runs in systems.items()}
-        yield Outcome(
+        yield Work(
             title=f"Kernels, {direction}, {length} positions, {'' if causal else 'not '}causal",
-            unit="TFLOP/s",
+            unit="TFLOP",
+            amount=repeats * share * products / 1e12,
+            tasks=tasks,
             conditions=f"{sentences} sentences of {length} positions, {num_heads} heads of "
             f"{head_dim}, {str(dtype).removeprefix('torch.')}, {repeats} calls a timing; scores of "
             "random normal queries and keys, half of them positive; r: with row sums, e: with "
             "sums of P ln P",
-            rates=time_rounds(tasks, repeats * work * products / 1e12, rounds, device),
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Protocol
 
 import torch
 from rich.box import SIMPLE_HEAD
@@ -87,11 +88,23 @@ class Outcome:
             ]
 
 
+class Tabular(Protocol):
+    """What a benchmark found: the first column names things, the others hold numbers."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def conditions(self) -> str: ...
+    @property
+    def columns(self) -> list[str]: ...
+    def rows(self) -> Iterator[list[str]]: ...
+
+
 @dataclass(frozen=True)
 class Report:
     """An outcome with all that one needs to measure again."""
 
-    outcome: Outcome
+    outcome: Tabular
     model: str
     machine: Machine
     command: str
@@ -103,10 +116,10 @@ def rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def console_table(outcome: Outcome) -> Table:
+def console_table(outcome: Tabular) -> Table:
     table = Table(title=outcome.title, title_justify="left", box=SIMPLE_HEAD)
     for name in outcome.columns:
-        table.add_column(name, justify="left" if name == "system" else "right")
+        table.add_column(name, justify="left" if name == outcome.columns[0] else "right")
     for row in outcome.rows():
         table.add_row(*row)
     return table

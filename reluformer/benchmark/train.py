@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from reluformer.benchmark.pytorch import PyTorchCriterion, PyTorchTransformer
-from reluformer.benchmark.report import Outcome
-from reluformer.benchmark.rounds import time_rounds
+from reluformer.benchmark.rounds import Work
 from reluformer.benchmark.synthetic import synthetic_split
 from reluformer.data.batch import Batch
 from reluformer.data.batching import BatchStream
@@ -33,15 +32,14 @@ LABEL_SMOOTHING = 0.1
 OPTIM = OptimOptions(1e-6, "constant", 0, 0.0, 0.9, 0.98, 1e-8, 1e-4, 1.0)
 
 
-def time_training(
+def training_work(
     models: Mapping[str, Model],
     batches: Sequence[Batch],
     *,
-    rounds: int,
     regulariser_weight: float,
     precision: str,
     device: torch.device,
-) -> Outcome:
+) -> Work:
     """One update on each batch and system in every round; padding counts as no token."""
     keep_freed_memory()  # as reluformer-train does; all systems gain by it
     batches = [batch.to(device) for batch in batches]
@@ -50,44 +48,42 @@ def time_training(
         for name, model in models.items()
     }
     tokens = sum(batch.num_target_tokens for batch in batches)
-    rates = time_rounds(tasks, tokens, rounds, device)
     padding = 1 - tokens / sum(batch.target.numel() for batch in batches)
-    return Outcome(
+    return Work(
         title="Training",
-        unit="target tokens/s",
+        unit="target tokens",
+        amount=tokens,
+        tasks=tasks,
         conditions=f"{len(batches)} updates a round (forward, backward, clipping, AdamW), each on "
         f"one batch; {tokens / len(batches):,.0f} target tokens a batch, beside {padding:.1%} "
         f"padding; label smoothing {LABEL_SMOOTHING}, regulariser weight {regulariser_weight}, "
         f"{precision}",
         parameters={name: count_parameters(model) for name, model in models.items()},
-        rates=rates,
     )
 
 
-def time_windows(
+def windows_work(
     models: Mapping[str, Model],
     batch: Batch,
     *,
-    rounds: int,
     regulariser_weight: float,
     precision: str,
     device: torch.device,
-) -> Outcome:
-    """`time_training` on one batch of full windows, with the memory that each system needs."""
+) -> Work:
+    """`training_work` on one batch of full windows, with the memory that each system needs."""
     rows, length = batch.target.shape
     batch = batch.to(device)
-    timed = time_training(
+    work = training_work(
         models,
         [batch],
-        rounds=rounds,
         regulariser_weight=regulariser_weight,
         precision=precision,
         device=device,
     )
     return replace(
-        timed,
+        work,
         title=f"Training on windows of {length} positions",
-        conditions=f"{rows} a batch; {timed.conditions}",
+        conditions=f"{rows} a batch; {work.conditions}",
         memory_mb={
             name: memory_for_backward(model, batch, regulariser_weight > 0, precision) / 2**20
             for name, model in models.items()

@@ -6,8 +6,7 @@ from functools import partial
 import torch
 
 from reluformer.benchmark.pytorch import PyTorchTransformer
-from reluformer.benchmark.report import Outcome
-from reluformer.benchmark.rounds import time_rounds
+from reluformer.benchmark.rounds import Work
 from reluformer.data.batch import collate_sources
 from reluformer.decoding.options import DecodeOptions
 from reluformer.decoding.search import StepwiseModel, translate_batch
@@ -17,15 +16,14 @@ from reluformer.model.transformer import Transformer, count_parameters
 SOURCE_LENGTH, TARGET_LENGTH = 26, 25  # in pieces, without the EOS
 
 
-def time_translation(
+def translation_work(
     models: Mapping[str, Transformer | PyTorchTransformer],
     sources: Sequence[Sequence[int]],
     *,
-    rounds: int,
     beam_size: int,
     precision: str,
     device: torch.device,
-) -> Outcome:
+) -> Work:
     """One batch of all `sources` in every round, each translated to TARGET_LENGTH pieces.
 
     The length is forced, as models with random weights end sentences at random.
@@ -43,13 +41,14 @@ def time_translation(
         name: partial(_translate, model, sources, options, device) for name, model in models.items()
     }
     pieces = sum(map(len, sources)) / len(sources)
-    return Outcome(
+    return Work(
         title="Translation",
-        unit="sentences/s",
+        unit="sentences",
+        amount=len(sources),
+        tasks=tasks,
         conditions=f"beam {beam_size}, one batch of {len(sources)} sentences a round, {pieces:.1f} "
         f"pieces in, {TARGET_LENGTH} out, {precision}; the same beam search for all systems",
         parameters=parameters,
-        rates=time_rounds(tasks, len(sources), rounds, device),
     )
 
 

@@ -1,11 +1,13 @@
 """reluformer-bench: how fast our models and attention mechanisms are, beside PyTorch's own."""
 
+import re
 import shlex
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
+from reluformer.benchmark.profile import Profile, draw_profile
 from reluformer.benchmark.report import append_report, console_table
 from reluformer.cli.app import command, config_dir_option
 from reluformer.cli.arguments import as_given
@@ -22,7 +24,8 @@ def main(config: BenchConfig) -> None:
     multiple of the last one's. what=attention times the mechanisms alone, forward and backward,
     at several lengths; what=kernels what computes ReLU attention, forward and backward apart,
     beside PyTorch's kernels (most of which run on GPUs only); what=windows trains whole models on
-    windows of just these lengths, and counts the memory that they need. Use a machine that does
+    windows of just these lengths, and counts the memory that they need. profile=true tells where
+    the time of one round goes instead, with pictures beside `output`. Use a machine that does
     nothing else.
 
     Examples:
@@ -30,6 +33,7 @@ def main(config: BenchConfig) -> None:
         reluformer-bench what=translate threads=1 beam_size=5 sentences=32
         reluformer-bench what=attention systems=[all,pytorch] lengths=[64,512] causal=true
         reluformer-bench what=windows lengths=[128,1024] systems=[all] max_tokens=2048
+        reluformer-bench what=train profile=true threads=1 output=profile.md
         reluformer-bench what=kernels precision=bf16 lengths=[512,4096] positions=16384
         reluformer-bench what=train model=tiny systems=[relu,pytorch] rounds=3 regulariser_weight=0
     """
@@ -44,6 +48,14 @@ def main(config: BenchConfig) -> None:
         out.print(console_table(report.outcome))
         if output is not None:
             append_report(report, output)
+            if isinstance(report.outcome, Profile):
+                draw_profile(report.outcome, picture_path(report.outcome.title, output))
+
+
+def picture_path(title: str, output: Path) -> Path:
+    """speed.md has its pictures in speed-training.png and others beside it."""
+    name = "-".join(re.findall(r"\w+", title.lower()))
+    return output.with_name(f"{output.stem}-{name}.png")
 
 
 def command_line() -> str:

@@ -9,13 +9,15 @@ import torch
 from omegaconf import MISSING
 
 from reluformer.attention.base import Attention
-from reluformer.benchmark.attention import PyTorchAttention, time_attention
-from reluformer.benchmark.kernels import time_kernels
+from reluformer.benchmark.attention import PyTorchAttention, attention_work
+from reluformer.benchmark.kernels import kernel_work
+from reluformer.benchmark.profile import Profile, profile_work
 from reluformer.benchmark.pytorch import PyTorchTransformer
 from reluformer.benchmark.report import Machine, Outcome, Report
+from reluformer.benchmark.rounds import Work, time_work
 from reluformer.benchmark.synthetic import FIRST_PIECE, LONGEST, synthetic_sources, window_batch
-from reluformer.benchmark.train import synthetic_batches, time_training, time_windows
-from reluformer.benchmark.translate import SOURCE_LENGTH, time_translation
+from reluformer.benchmark.train import synthetic_batches, training_work, windows_work
+from reluformer.benchmark.translate import SOURCE_LENGTH, translation_work
 from reluformer.checks import check_choice, check_not_negative, check_positive
 from reluformer.config.build import build_model
 from reluformer.config.groups import group_node, group_options
@@ -54,6 +56,7 @@ class BenchConfig:
     systems: list[str]
     threads: int | None
     rounds: int
+    profile: bool
     precision: str
     device: str
     vocab_size: int
@@ -109,14 +112,19 @@ def run_benchmark(config: BenchConfig, command: str) -> Iterator[Report]:
     """Measure, one table after another; `command` is what the user typed, for the record."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    machine = Machine.here(choose_device(config.device))
-    for outcome in BENCHMARKS[config.what](config):
+    device = choose_device(config.device)
+    machine = Machine.here(device)
+    for work in BENCHMARKS[config.what](config):
+        if config.profile:
+            outcome: Profile | Outcome = profile_work(work, device)
+        else:
+            outcome = time_work(work, config.rounds, device)
         date = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
         yield Report(outcome, describe_model(config), machine, command, date)
 
 
-def bench_attention(config: BenchConfig) -> Iterator[Outcome]:
-    """One table for each length, without the rest of the model."""
+def bench_attention(config: BenchConfig) -> Iterator[Work]:
+    """Once for each length, without the rest of the model."""
     model = config.model
     head_dim = model.d_model // model.num_heads
     mechanisms: dict[str, Attention | PyTorchAttention] = {}
@@ -130,14 +138,13 @@ def bench_attention(config: BenchConfig) -> Iterator[Outcome]:
                 node, allow=tuple(config.allow), num_heads=model.num_heads, head_dim=head_dim
             )
     for length in config.lengths:
-        yield time_attention(
+        yield attention_work(
             mechanisms,
             num_heads=model.num_heads,
             head_dim=head_dim,
             length=length,
             positions=config.positions,
             causal=config.causal,
-            rounds=config.rounds,
             with_penalty=config.regulariser_weight > 0,
             precision=config.precision,
             seed=config.seed,
@@ -145,36 +152,34 @@ def bench_attention(config: BenchConfig) -> Iterator[Outcome]:
         )
 
 
-def bench_kernels(config: BenchConfig) -> Iterator[Outcome]:
-    """Two tables for each length; `systems` and `regulariser_weight` have no say."""
+def bench_kernels(config: BenchConfig) -> Iterator[Work]:
+    """Twice for each length; `systems` and `regulariser_weight` have no say."""
     model = config.model
     for length in config.lengths:
-        yield from time_kernels(
+        yield from kernel_work(
             num_heads=model.num_heads,
             head_dim=model.d_model // model.num_heads,
             length=length,
             positions=config.positions,
             causal=config.causal,
-            rounds=config.rounds,
             dtype=torch.bfloat16 if config.precision == "bf16" else torch.float32,
             seed=config.seed,
             device=choose_device(config.device),
         )
 
 
-def bench_training(config: BenchConfig) -> Iterator[Outcome]:
-    yield time_training(
+def bench_training(config: BenchConfig) -> Iterator[Work]:
+    yield training_work(
         training_systems(config),
         synthetic_batches(config.updates, config.max_tokens, config.vocab_size, config.seed),
-        rounds=config.rounds,
         regulariser_weight=config.regulariser_weight,
         precision=config.precision,
         device=choose_device(config.device),
     )
 
 
-def bench_windows(config: BenchConfig) -> Iterator[Outcome]:
-    """One table for each length."""
+def bench_windows(config: BenchConfig) -> Iterator[Work]:
+    """Once for each length."""
     longest = max(config.lengths)
     if longest > config.model.max_positions:
         raise UserError(
@@ -183,28 +188,26 @@ def bench_windows(config: BenchConfig) -> Iterator[Outcome]:
         )
     for length in config.lengths:
         rows = max(1, config.max_tokens // length)
-        yield time_windows(
+        yield windows_work(
             training_systems(config),
             window_batch(rows, length, config.vocab_size, config.seed),
-            rounds=config.rounds,
             regulariser_weight=config.regulariser_weight,
             precision=config.precision,
             device=choose_device(config.device),
         )
 
 
-def bench_translation(config: BenchConfig) -> Iterator[Outcome]:
-    yield time_translation(
+def bench_translation(config: BenchConfig) -> Iterator[Work]:
+    yield translation_work(
         build_systems(config),
         synthetic_sources(config.sentences, SOURCE_LENGTH, config.vocab_size, config.seed),
-        rounds=config.rounds,
         beam_size=config.beam_size,
         precision=config.precision,
         device=choose_device(config.device),
     )
 
 
-BENCHMARKS: dict[str, Callable[[BenchConfig], Iterator[Outcome]]] = {
+BENCHMARKS: dict[str, Callable[[BenchConfig], Iterator[Work]]] = {
     "attention": bench_attention,
     "kernels": bench_kernels,
     "train": bench_training,

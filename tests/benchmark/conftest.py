@@ -39,6 +39,7 @@ def bench_config():
             "systems": ["relu", "relu_centered", "softmax", "pytorch"],
             "threads": None,
             "rounds": 2,
+            "profile": False,
             "precision": "fp32",
             "device": "cpu",
             "vocab_size": 40,
