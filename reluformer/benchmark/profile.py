@@ -35,7 +35,10 @@ KINDS = {
 BETWEEN, REST = "between operators", "additions, dropout, activations"
 ALL = (*KINDS, REST, BETWEEN)
 WORK = "work"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#999999")
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"),
+    *("#56B4E9", "#F0E442", "#882255", "#DDDDDD", "#777777"),
+)
 
 
 @dataclass(frozen=True)
