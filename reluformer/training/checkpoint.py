@@ -1,16 +1,21 @@
 """Checkpoints: one safetensors file each, written whole or not at all, and never unpickled.
 
 A full checkpoint holds `model.*` (weights), `optimiser.*` (Adam's moments) and, as JSON in the
-header, the `Progress`; those kept for translation and averaging hold `model.*` only.
+header, the `Progress`; those kept for translation and averaging hold `model.*` only. The header has
+a digest of all of it, which is checked before anything is used.
 
     checkpoints/checkpoint_last.safetensors     the newest state, full: training resumes from it
+    checkpoints/checkpoint_previous.safetensors the one before, should the newest be damaged
     checkpoints/checkpoint_best.safetensors     best by the validation metric
     checkpoints/checkpoint_<updates>.safetensors   every `save_interval` updates, the newest few
     checkpoints/checkpoint_avg_<n>.safetensors  mean of the newest n
 """
 
+import hashlib
 import json
+import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,8 +29,13 @@ from torch import Tensor, nn
 from reluformer.durable import make_durable, put_in_place, temporary
 from reluformer.errors import UserError
 
-FORMAT = "reluformer-1"
+FORMAT = "reluformer-2"
+WITHOUT_DIGEST = "reluformer-1"  # of development versions; read, but not checked
 NUMBERED = re.compile(r"checkpoint_(\d+)\.safetensors")
+
+
+class DamagedCheckpointError(UserError):
+    """The file is no checkpoint, or not what was written."""
 
 
 @dataclass
@@ -63,12 +73,39 @@ def save_checkpoint(
     write_tensors(path, tensors, {"progress": json.dumps(asdict(progress))})
 
 
+def save_last(
+    run: Path, model: nn.Module, progress: Progress, optimiser: torch.optim.Optimizer
+) -> None:
+    """The newest full state; what was the newest before stays as the previous one."""
+    path, previous = checkpoint_path(run, "last"), checkpoint_path(run, "previous")
+    if path.exists():
+        try:
+            temporary(previous).unlink(missing_ok=True)
+            _same_file(path, temporary(previous))
+            put_in_place(previous)
+        except OSError as error:
+            raise UserError(f"{previous}: could not be written ({error})") from None
+    save_checkpoint(path, model, progress, optimiser)
+
+
+def _same_file(path: Path, other: Path) -> None:
+    """As a second name of it, or where the file system has none, as a copy."""
+    try:
+        os.link(path, other)
+    except OSError:
+        shutil.copyfile(path, other)
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     """A safetensors file under its final name only once it is safely on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        save_file(plain, temporary(path), {"format": FORMAT, **metadata})
+        described = {"format": FORMAT, **metadata}
+        seal = Seal(described)
+        for name in sorted(plain):
+            seal.add(name, plain[name])
+        save_file(plain, temporary(path), {**described, "digest": seal.digest})
         with temporary(path).open("rb") as file:
             make_durable(file)
         put_in_place(path)
@@ -79,40 +116,44 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
         ) from None
 
 
+class Seal:
+    """SHA-256 over a checkpoint's metadata and tensors, these in the order of their names."""
+
+    def __init__(self, metadata: Mapping[str, str]) -> None:
+        self._hash = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+
+    def add(self, name: str, tensor: Tensor) -> None:
+        self._hash.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        self._hash.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+
 def load_weights(path: Path, model: nn.Module) -> Progress:
-    """Put a checkpoint's weights into a model of the same shape."""
-    with _open(path) as file:
-        wanted = own_tensors(model)
-        found = {key.removeprefix("model.") for key in _names(file) if key.startswith("model.")}
-        if found != set(wanted):
-            missing, extra = sorted(set(wanted) - found), sorted(found - set(wanted))
-            raise UserError(
-                f"{path}: holds another model: missing {missing[:3]}, unexpected {extra[:3]}"
-            )
-        for name, tensor in wanted.items():
-            stored = file.get_tensor(f"model.{name}")
-            if stored.shape != tensor.shape:
-                raise UserError(
-                    f"{path}: `{name}` has shape {list(stored.shape)}, "
-                    f"the model of this configuration {list(tensor.shape)}"
-                )
-            with torch.no_grad():
-                tensor.copy_(stored)
-        return _progress(path, file.metadata())
+    """Put a checkpoint's weights into a model of the same shape.
+
+    Raises DamagedCheckpointError if the file is not as it was written, UserError if it is missing
+    or holds another model.
+    """
+    tensors, metadata = read_tensors(path, "model.")
+    _copy_weights(path, tensors, model)
+    return _progress(path, metadata)
 
 
 def load_training_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
-    """Put back weights and Adam's moments, bit for bit."""
-    progress = load_weights(path, model)
-    with _open(path) as file:
-        keys = {key.split(".")[1] for key in _names(file) if key.startswith("optimiser.")}
-        if progress.update and not keys:
-            raise UserError(f"{path}: holds no optimiser state: training cannot continue from it")
-        for name, parameter in model.named_parameters():
-            state = {key: file.get_tensor(f"optimiser.{key}.{name}") for key in keys}
-            optimiser.state[parameter] = {
-                key: value.to(parameter.device) for key, value in state.items()
-            }
+    """Put back weights and Adam's moments, bit for bit; errors are those of `load_weights`."""
+    tensors, metadata = read_tensors(path)
+    progress = _progress(path, metadata)
+    keys = {name.split(".")[1] for name in tensors if name.startswith("optimiser.")}
+    if progress.update and not keys:
+        raise UserError(f"{path}: holds no optimiser state: training cannot continue from it")
+    _copy_weights(path, tensors, model)
+    for name, parameter in model.named_parameters():
+        optimiser.state[parameter] = {
+            key: tensors[f"optimiser.{key}.{name}"].to(parameter.device) for key in keys
+        }
     return progress
 
 
@@ -121,15 +162,32 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Tensor]:
     sums: dict[str, Tensor] = {}
     kinds: dict[str, torch.dtype] = {}
     for path in paths:
-        with _open(path) as file:
-            names = {name for name in _names(file) if name.startswith("model.")}
-            if sums and names != set(sums):
-                raise UserError(f"{path}: holds another model than {paths[0]}: cannot average")
-            for name in names:
-                tensor = file.get_tensor(name)
-                kinds[name] = tensor.dtype
-                sums[name] = sums.get(name, 0) + tensor.double()
+        tensors, _ = read_tensors(path, "model.")
+        if sums and set(tensors) != set(sums):
+            raise UserError(f"{path}: holds another model than {paths[0]}: cannot average")
+        for name, tensor in tensors.items():
+            kinds[name] = tensor.dtype
+            sums[name] = sums.get(name, 0) + tensor.double()
     return {name: (total / len(paths)).to(kinds[name]) for name, total in sums.items()}
+
+
+def _copy_weights(path: Path, tensors: Mapping[str, Tensor], model: nn.Module) -> None:
+    wanted = {f"model.{name}": tensor for name, tensor in own_tensors(model).items()}
+    found = {name for name in tensors if name.startswith("model.")}
+    if found != set(wanted):
+        missing, extra = sorted(set(wanted) - found), sorted(found - set(wanted))
+        raise UserError(
+            f"{path}: holds another model: missing {missing[:3]}, unexpected {extra[:3]}"
+        )
+    for name, tensor in wanted.items():
+        if tensors[name].shape != tensor.shape:
+            raise UserError(
+                f"{path}: `{name.removeprefix('model.')}` has shape {list(tensors[name].shape)}, "
+                f"the model of this configuration {list(tensor.shape)}"
+            )
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            tensor.copy_(tensors[name])
 
 
 def numbered_checkpoints(run: Path) -> list[Path]:
@@ -150,22 +208,31 @@ def own_tensors(model: nn.Module) -> dict[str, Tensor]:
     return own
 
 
-def _open(path: Path) -> Any:
+def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors whose names begin so, and the metadata, once all of the file has been checked."""
     if not path.exists():
         there = sorted(p.name for p in path.parent.glob("checkpoint_*.safetensors"))
         raise UserError(f"{path}: no such checkpoint; there are: {', '.join(there) or 'none'}")
+    found: dict[str, Tensor] = {}
     try:
-        file = safe_open(path, framework="pt")
-        kind = (file.metadata() or {}).get("format")
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            kind, digest = metadata.get("format"), metadata.pop("digest", None)
+            if kind not in (FORMAT, WITHOUT_DIGEST):
+                raise DamagedCheckpointError(
+                    f"{path}: format {kind!r} instead of {FORMAT!r}: not a checkpoint of ours"
+                )
+            seal = Seal(metadata)
+            for name in sorted(file.keys()):
+                tensor = file.get_tensor(name)
+                seal.add(name, tensor)
+                if name.startswith(prefix):
+                    found[name] = tensor
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a readable checkpoint ({error})") from None
-    if kind != FORMAT:
-        raise UserError(f"{path}: format {kind!r} instead of {FORMAT!r}: not a checkpoint of ours")
-    return file
-
-
-def _names(file: Any) -> list[str]:
-    return list(file.keys())
+        raise DamagedCheckpointError(f"{path}: not a readable checkpoint ({error})") from None
+    if kind == FORMAT and digest != seal.digest:
+        raise DamagedCheckpointError(f"{path}: damaged: its digest is not that of its content")
+    return found, metadata
 
 
 def _progress(path: Path, metadata: dict[str, str]) -> Progress:

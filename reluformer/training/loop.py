@@ -14,11 +14,13 @@ from reluformer.data.batching import BatchStream
 from reluformer.data.stages import Stages
 from reluformer.errors import UserError
 from reluformer.training.checkpoint import (
+    DamagedCheckpointError,
     Progress,
     checkpoint_path,
     load_training_state,
     numbered_checkpoints,
     save_checkpoint,
+    save_last,
 )
 from reluformer.training.compiling import compile_layers, uncompiled
 from reluformer.training.loss import Criterion
@@ -73,7 +75,7 @@ class Training:
                     f"or delete {path.parent} to start over"
                 )
             return False
-        self.progress = load_training_state(path, self.model, self.optimiser)
+        self.progress = self._load(path)
         self.stream.load_state_dict(self.progress.stream)
         if self.progress.micro_batches != self.micro_batches:
             raise UserError(
@@ -81,6 +83,19 @@ class Training:
                 f"have {self.micro_batches}: keep processes times `train.update_freq` as it was"
             )
         return True
+
+    def _load(self, path: Path) -> Progress:
+        """The state at `path`, or the previous one where that is damaged."""
+        try:
+            return load_training_state(path, self.model, self.optimiser)
+        except DamagedCheckpointError as error:
+            previous = checkpoint_path(self.run, "previous")
+            if not previous.exists():
+                raise
+            progress = load_training_state(previous, self.model, self.optimiser)
+            if self.processes.is_first:
+                console.print(f"{error}; going on from {previous.name}, update {progress.update}")
+            return progress
 
     def fit(self) -> str:
         """Train to the end and say why it ended: `max_updates`, `patience` or `stopped`.
@@ -243,9 +258,8 @@ class Training:
         return bool(patience) and self.progress.validations_since_best >= patience
 
     def _save_last(self) -> None:
-        path = checkpoint_path(self.run, "last")
         self.processes.on_first(
-            lambda: save_checkpoint(path, self.model, self.progress, self.optimiser)
+            lambda: save_last(self.run, self.model, self.progress, self.optimiser)
         )
 
     def _save_numbered(self) -> None:

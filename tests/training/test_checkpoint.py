@@ -1,13 +1,16 @@
 """What is written is what is read, and what is wrong is named."""
 
+import random
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from small_models import make_model
 
 from reluformer.errors import UserError
 from reluformer.training.checkpoint import (
+    DamagedCheckpointError,
     Progress,
     average_checkpoints,
     checkpoint_path,
@@ -15,6 +18,7 @@ from reluformer.training.checkpoint import (
     load_weights,
     numbered_checkpoints,
     own_tensors,
+    read_tensors,
     save_checkpoint,
 )
 
@@ -85,3 +89,35 @@ def test_another_model_a_foreign_file_and_a_missing_one_are_refused(tmp_path: Pa
     path.write_bytes(b"PK\x03\x04 not a checkpoint")
     with pytest.raises(UserError, match="not a readable checkpoint"):
         load_weights(path, make_model())
+
+
+def test_every_damage_is_found(tmp_path: Path) -> None:
+    """A file cut at 100 places, and one bit flipped at 200, half of them in the header."""
+    path = checkpoint_path(tmp_path, "best")
+    save_checkpoint(path, make_model(), Progress(update=3))
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    chance = random.Random(1)
+    damaged = [whole[: chance.randrange(len(whole))] for _ in range(100)]
+    for end in (header, len(whole)):
+        for _ in range(100):
+            place = chance.randrange(end)
+            flipped = whole[place] ^ 1 << chance.randrange(8)
+            damaged.append(whole[:place] + bytes([flipped]) + whole[place + 1 :])
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(DamagedCheckpointError):
+            read_tensors(path)
+
+
+def test_a_checkpoint_without_digest_is_read(tmp_path: Path) -> None:
+    """As development versions wrote them."""
+    path = checkpoint_path(tmp_path, "best")
+    path.parent.mkdir()
+    model = perturbed(1)
+    tensors = {f"model.{name}": tensor.detach() for name, tensor in own_tensors(model).items()}
+    save_file(tensors, path, {"format": "reluformer-1", "progress": '{"update": 5}'})
+    other = perturbed(2)
+    assert load_weights(path, other).update == 5
+    name = "encoder_layers.0.ffn.keys.weight"
+    assert torch.equal(other.get_parameter(name), model.get_parameter(name))

@@ -214,3 +214,32 @@ def test_another_number_of_micro_batches_is_refused(tmp_path: Path, reversal: Co
 def test_validation_sentences_must_fit_its_batches(tmp_path: Path, reversal: Corpus) -> None:
     with pytest.raises(UserError, match=r"valid_max_tokens` is 5, but the longest .* needs"):
         make_training(tmp_path, reversal, 1, valid_max_tokens=5)
+
+
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
+    tmp_path: Path, reversal: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The end is the same, bit for bit; with both damaged nothing is trained."""
+    straight = make_training(tmp_path / "straight", reversal, 12)
+    straight.fit()
+    make_training(tmp_path / "damaged", reversal, 9).fit()
+    last = checkpoint_path(tmp_path / "damaged", "last")
+    damage(last)
+    training = make_training(tmp_path / "damaged", reversal, 12)
+    training.resume()
+    assert training.progress.update == 8
+    said = " ".join(capsys.readouterr().err.split())
+    assert "digest is not that of its content; going on from checkpoint_previous" in said
+    training.fit()
+    for ours, theirs in zip(training.model.parameters(), straight.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    damage(last)
+    damage(checkpoint_path(tmp_path / "damaged", "previous"))
+    with pytest.raises(UserError, match=r"checkpoint_previous\.safetensors: damaged"):
+        make_training(tmp_path / "damaged", reversal, 14).resume()
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
