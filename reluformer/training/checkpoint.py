@@ -78,18 +78,18 @@ def save_last(
 ) -> None:
     """The newest full state; what was the newest before stays as the previous one."""
     path, previous = checkpoint_path(run, "last"), checkpoint_path(run, "previous")
-    if path.exists():
+    if path.exists() and not (previous.exists() and previous.samefile(path)):
         try:
             temporary(previous).unlink(missing_ok=True)
-            _same_file(path, temporary(previous))
+            _second_name(path, temporary(previous))
             put_in_place(previous)
         except OSError as error:
             raise UserError(f"{previous}: could not be written ({error})") from None
     save_checkpoint(path, model, progress, optimiser)
 
 
-def _same_file(path: Path, other: Path) -> None:
-    """As a second name of it, or where the file system has none, as a copy."""
+def _second_name(path: Path, other: Path) -> None:
+    """A hard link, or where the file system has none, a copy."""
     try:
         os.link(path, other)
     except OSError:
