@@ -157,7 +157,7 @@ def _training(
 def _stream(
     config: TrainConfig, corpus: Corpus, train: Split, model: Transformer, processes: Processes
 ) -> BatchStream | Stages:
-    """What is trained on: windows, perhaps after single sentences, or single sentences."""
+    """What is trained on: windows, perhaps after sentences and shorter ones, or sentences."""
     options, cost = config.train, 0.0
     if options.memory_aware:
         with_penalty = config.loss.regulariser_weight > 0
@@ -170,11 +170,12 @@ def _stream(
             split, options.max_tokens, config.seed, *place, attention_cost=cost_per_row
         )
 
-    if not config.windows.sentence_updates:
-        return stream_of(train)
     micro_batches = options.update_freq * processes.world_size
-    batches = config.windows.sentence_updates * micro_batches
-    return Stages(stream_of(corpus.split("train")), batches, stream_of(train))
+    earlier = [
+        (stream_of(open_windows(corpus, "train", windows)), updates * micro_batches)
+        for windows, updates in config.windows.earlier()
+    ]
+    return Stages(earlier, stream_of(train)) if earlier else stream_of(train)
 
 
 def _calibrate(model: Transformer, config: TrainConfig, split: Split, processes: Processes) -> None:

@@ -18,25 +18,56 @@ from reluformer.data.binary import Ids
 from reluformer.data.corpus import Corpus, Sequences, Split
 from reluformer.errors import UserError
 
+# Of growing windows the first ones: two or three sentences.
+SHORTEST_WINDOW = 32
+
 
 @dataclass
 class WindowOptions:
     """How sentences are put together; `length` null: each one for itself.
 
-    The first `sentence_updates` of training are on single sentences all the same.
+    The first `sentence_updates` of training are on single sentences all the same, and in the
+    `growth_updates` after them windows grow to `length`, doubling from SHORTEST_WINDOW or above.
     """
 
     length: int | None = None
     join: bool = False
     sentence_updates: int = 0
+    growth_updates: int = 0
 
     def __post_init__(self) -> None:
         if self.length is not None:
             check_positive("windows.length", self.length)
-        elif self.join or self.sentence_updates:
-            name = "join" if self.join else "sentence_updates"
-            raise UserError(f"`windows.{name}` is for windows: give `windows.length` too")
-        check_not_negative("windows.sentence_updates", self.sentence_updates)
+        for name in ("join", "sentence_updates", "growth_updates"):
+            check_not_negative(f"windows.{name}", getattr(self, name))
+            if getattr(self, name) and self.length is None:
+                raise UserError(f"`windows.{name}` is for windows: give `windows.length` too")
+        if self.growth_updates and not self.growing_lengths:
+            raise UserError(
+                f"`windows.growth_updates` is for a `windows.length` of {2 * SHORTEST_WINDOW} and "
+                f"more, but that is {self.length}"
+            )
+
+    @property
+    def growing_lengths(self) -> list[int]:
+        """The lengths before the full one, each twice the one before."""
+        lengths, length = [], (self.length or 0) // 2
+        while length >= SHORTEST_WINDOW:
+            lengths.append(length)
+            length //= 2
+        return lengths[::-1]
+
+    def earlier(self) -> list[tuple["WindowOptions", int]]:
+        """What is trained on before the windows of full length, and in how many updates."""
+        stages = [(WindowOptions(), self.sentence_updates)] if self.sentence_updates else []
+        if self.growth_updates:
+            lengths = self.growing_lengths
+            ends = [self.growth_updates * i // len(lengths) for i in range(len(lengths) + 1)]
+            stages += [
+                (WindowOptions(length, self.join), end - begin)
+                for length, begin, end in zip(lengths, ends, ends[1:], strict=False)
+            ]
+        return stages
 
 
 @dataclass(frozen=True)

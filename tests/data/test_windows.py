@@ -129,21 +129,33 @@ def test_what_cannot_be_windowed(corpus: Corpus) -> None:
         WindowOptions(join=True)
     with pytest.raises(UserError, match=r"`windows.sentence_updates` is for windows"):
         WindowOptions(sentence_updates=3)
+    with pytest.raises(UserError, match=r"`windows.growth_updates` is for .* of 64 and more"):
+        WindowOptions(63, growth_updates=3)
+
+
+def test_windows_grow_by_doubling() -> None:
+    found = WindowOptions(300, join=True, sentence_updates=5, growth_updates=10).earlier()
+    lengths = [(one.length, updates) for one, updates in found]
+    assert lengths == [(None, 5), (37, 3), (75, 3), (150, 4)]
+    assert all(one.join for one, _ in found[1:])
+    assert WindowOptions(64, growth_updates=7).earlier() == [(WindowOptions(32), 7)]
+    assert WindowOptions(64).earlier() == []
 
 
 def test_stages_go_from_sentences_to_windows_and_can_be_resumed(corpus: Corpus) -> None:
     def stages(rank: int = 0, world_size: int = 1) -> Stages:
-        split = open_windows(corpus, "train", WindowOptions(50))
-        plain, windows = (
-            BatchStream(one, 200, 1, rank, world_size) for one in (corpus.split("train"), split)
-        )
-        return Stages(plain, 4, windows)
+        options = [WindowOptions(), WindowOptions(20), WindowOptions(50)]
+        splits = [open_windows(corpus, "train", one) for one in options]
+        plain, short, windows = (BatchStream(one, 200, 1, rank, world_size) for one in splits)
+        return Stages([(plain, 4), (short, 2)], windows)
 
     whole = [next(batches) for batches in [stages()] for _ in range(9)]
     separator = corpus.target_vocabulary.separator
     has_windows = [bool((batch.src_tokens == separator).any()) for batch in whole]
     assert has_windows == [False] * 4 + [True] * 5
-    for stop in (2, 4, 6):
+    widths = [batch.src_tokens.shape[1] for batch in whole]
+    assert max(widths[4:6]) <= 20 < min(widths[6:]) <= 50
+    for stop in (2, 4, 5, 6, 8):
         first = stages()
         for _ in range(stop):
             next(first)
