@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,9 +19,12 @@ class Cached(Generic[Value]):
 
     def __init__(self, compute: Callable[[Any], Value]) -> None:
         self.compute = compute
+        self.__doc__ = compute.__doc__
         self.name = compute.__name__
 
     def __get__(self, owner: Any, kind: type) -> Value:
+        if owner is None:
+            return cast("Value", self)  # of the class, for help()
         value = self.compute(owner)
         if not torch.compiler.is_compiling():
             owner.__dict__[self.name] = value

@@ -40,7 +40,7 @@ class SoftmaxAttention(Attention):
     ) -> tuple[Float[Tensor, "B H T D"], Penalty | None]:
         dropout = self.dropout if self.training else 0.0
         # With right padding, a causal query that is real never sees a padded key: no mask needed.
-        square = visibility.causal and q.shape[-2] == k.shape[-2] > 1
+        square = visibility.causal and bool(q.shape[-2] == k.shape[-2] > 1)
         everything = visibility.key_lengths is None and q.shape[-2] == 1
         unmasked = everything or (visibility.key_lengths is None and not visibility.causal)
         mask = None if square or unmasked else visibility.dense

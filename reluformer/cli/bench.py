@@ -7,11 +7,13 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
+from reluformer.analysis.pictures import has_matplotlib
 from reluformer.benchmark.profile import Profile, draw_profile
 from reluformer.benchmark.report import append_report, console_table
 from reluformer.cli.app import command, config_dir_option
 from reluformer.cli.arguments import as_given
 from reluformer.config.bench import BenchConfig, run_benchmark
+from reluformer.console import console
 
 
 @command("bench", BenchConfig)
@@ -49,13 +51,19 @@ def main(config: BenchConfig) -> None:
         if output is not None:
             append_report(report, output)
             if isinstance(report.outcome, Profile):
-                draw_profile(report.outcome, picture_path(report.outcome.title, output))
+                draw(report.outcome, output)
 
 
-def picture_path(title: str, output: Path) -> Path:
-    """speed.md has its pictures in speed-training.png and others beside it."""
-    name = "-".join(re.findall(r"\w+", title.lower()))
-    return output.with_name(f"{output.stem}-{name}.png")
+def draw(profile: Profile, output: Path) -> None:
+    """The picture of a profile, such as profile-training.png beside profile.md."""
+    if not has_matplotlib():
+        console.print("no picture: that needs matplotlib (pip install 'reluformer[analysis]')")
+        return
+    what, _, _ = profile.title.partition(":")
+    words = re.findall(r"\w+", what.lower())
+    path = output.with_name("-".join([output.stem, *words]) + ".png")
+    draw_profile(profile, path)
+    console.print(f"picture: {path}")
 
 
 def command_line() -> str:

@@ -81,6 +81,8 @@ class BenchConfig:
             raise UserError("`precision` int8 is for what=translate")
         if self.precision == "int8" and RIVAL in self.systems:
             raise UserError(f"`systems` must not have {RIVAL}, which knows no int8")
+        if self.compile and self.what not in ("train", "windows"):
+            raise UserError("`compile` is for what=train and what=windows")
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
         for name in ("rounds", "updates", "max_tokens", "sentences", "beam_size", "positions"):
             check_positive(name, getattr(self, name))
@@ -257,7 +259,7 @@ def build_rival(model: ModelConfig, vocab_size: int) -> PyTorchTransformer:
 
 def describe_model(config: BenchConfig) -> str:
     model = config.model
-    compiled = "compiled layers, " if config.compile else ""
+    compiled = "ours with compiled layers, " if config.compile else ""
     norm = "pre" if model.pre_norm else "post"
     return (
         f"{compiled}{model.encoder_layers}+{model.decoder_layers} layers, d_model "

@@ -41,9 +41,9 @@ def load_run(
 ) -> Run:
     """Read back the model of a run folder, ready to translate, in evaluation mode.
 
-    `checkpoint`: best, last, avg_<n> or a number of updates. Nothing in the folder decides what
-    code runs: its configuration is plain data and may only name classes of this package, or of
-    modules in `allow`.
+    `checkpoint`: best, last, previous, avg_<n> or a number of updates. Nothing in the folder
+    decides what code runs: its configuration is plain data and may only name classes of this
+    package, or of modules in `allow`.
     """
     folder = Path(folder)
     if not (folder / CONFIG).is_file():

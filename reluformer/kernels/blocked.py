@@ -161,7 +161,7 @@ def forward(
         if problem.row_sums:
             sums[place] = p.sum(-1, dtype=wide)
         if problem.entropies:
-            logs[place] = (p * log(p)).sum(-1, dtype=wide)
+            logs[place] = log(p).mul_(p).sum(-1, dtype=wide)
         kept = weights.kept(block, p)
         p = p if kept is None else p.mul_(kept)
         torch.bmm(p, values[block.heads, : block.num_keys], out=context[place])
@@ -205,7 +205,9 @@ def backward(
     weights, values, d_context = Weights(q, k, gain, offset, problem), flat(v), flat(d_context)
     if weights.context_factor is not None:
         d_context = d_context * weights.context_factor
-    rows = [None if one is None else flat(one[..., None]).to(q.dtype) for one in (rho, eps)]
+    # rho + eps (1 + ln P) = (rho + eps) + eps ln P
+    constant = rho if eps is None else eps if rho is None else rho + eps
+    rows = [None if one is None else flat(one[..., None]).to(q.dtype) for one in (constant, eps)]
     d_q = weights.queries.new_empty(weights.queries.shape)
     d_k, d_v = (one.new_empty(one.shape) for one in (weights.keys, values))
     if weights.num_queries == 0:
@@ -222,8 +224,8 @@ def backward(
             d_p.mul_(kept)
         if rows[0] is not None:
             d_p.add_(rows[0][place])
-        if rows[1] is not None:
-            d_p.add_(log(p).add_(1).mul_(rows[1][place]))
+        if rows[1] is not None and rows[1][place].any():  # where entropies exceed their margin
+            d_p.addcmul_(log(p), rows[1][place])
         d_z = weights.mask(GRADIENTS[problem.activation](d_p, z, p), block)
         torch.bmm(d_z, weights.keys[keys], out=d_q[place])
         p = p if kept is None else p.mul_(kept)

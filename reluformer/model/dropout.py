@@ -12,11 +12,12 @@ def dropout(x: Float[Tensor, "*B"], rate: float, training: bool) -> Float[Tensor
     """Zero elements with probability `rate` and scale the rest by 1 / (1 - rate), in training.
 
     On a CPU one 64-bit random number serves four elements, as PyTorch's own dropout spends more
-    time on drawing than small models do on attention. Elsewhere it is PyTorch's.
+    time on drawing than small models do on attention. Elsewhere, and where layers are compiled, it
+    is PyTorch's.
     """
     if not training or rate == 0.0:
         return x
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
         return nn.functional.dropout(x, rate)
     draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     dropped = round(rate * 2**BITS)

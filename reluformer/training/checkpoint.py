@@ -5,7 +5,7 @@ header, the `Progress`; those kept for translation and averaging hold `model.*` 
 a digest of all of it, which is checked before anything is used.
 
     checkpoints/checkpoint_last.safetensors     the newest state, full: training resumes from it
-    checkpoints/checkpoint_previous.safetensors the one before, should the newest be damaged
+    checkpoints/checkpoint_previous.safetensors the one before, should the newest be damaged or lost
     checkpoints/checkpoint_best.safetensors     best by the validation metric
     checkpoints/checkpoint_<updates>.safetensors   every `save_interval` updates, the newest few
     checkpoints/checkpoint_avg_<n>.safetensors  mean of the newest n
@@ -13,9 +13,7 @@ a digest of all of it, which is checked before anything is used.
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,7 +33,7 @@ NUMBERED = re.compile(r"checkpoint_(\d+)\.safetensors")
 
 
 class DamagedCheckpointError(UserError):
-    """The file is no checkpoint, or not what was written."""
+    """The file's content is not what was written, or no checkpoint at all."""
 
 
 @dataclass
@@ -54,50 +52,48 @@ class Progress:
 
 
 def checkpoint_path(run: Path, name: str) -> Path:
-    """Where the checkpoint called last, best, avg_<n> or <updates> of a run is."""
+    """Where the checkpoint called last, previous, best, avg_<n> or <updates> of a run is."""
     return run / "checkpoints" / f"checkpoint_{name}.safetensors"
 
 
-def save_checkpoint(
-    path: Path,
-    model: nn.Module,
-    progress: Progress,
-    optimiser: torch.optim.Optimizer | None = None,
-) -> None:
-    """Write weights and progress, and with an optimiser all that resuming needs."""
-    tensors = {f"model.{name}": value for name, value in own_tensors(model).items()}
-    if optimiser is not None:
-        for name, parameter in model.named_parameters():
-            for key, value in optimiser.state.get(parameter, {}).items():
-                tensors[f"optimiser.{key}.{name}"] = value
-    write_tensors(path, tensors, {"progress": json.dumps(asdict(progress))})
+def save_checkpoint(path: Path, model: nn.Module, progress: Progress) -> None:
+    """Write weights and progress: what translating and averaging need."""
+    write_tensors(path, _weights(model), _described(progress))
 
 
 def save_last(
     run: Path, model: nn.Module, progress: Progress, optimiser: torch.optim.Optimizer
 ) -> None:
-    """The newest full state; what was the newest before stays as the previous one."""
+    """Write all that resuming needs as checkpoint_last; what has that name becomes the previous.
+
+    That is done once the new one is on the disk, so that a whole one is there at any moment.
+    """
     path, previous = checkpoint_path(run, "last"), checkpoint_path(run, "previous")
-    if path.exists() and not (previous.exists() and previous.samefile(path)):
-        try:
-            temporary(previous).unlink(missing_ok=True)
-            _second_name(path, temporary(previous))
-            put_in_place(previous)
-        except OSError as error:
-            raise UserError(f"{previous}: could not be written ({error})") from None
-    save_checkpoint(path, model, progress, optimiser)
+    tensors = _weights(model)
+    for name, parameter in model.named_parameters():
+        for key, value in optimiser.state.get(parameter, {}).items():
+            tensors[f"optimiser.{key}.{name}"] = value
+    write_tensors(path, tensors, _described(progress), keep_as=previous)
 
 
-def _second_name(path: Path, other: Path) -> None:
-    """A hard link, or where the file system has none, a copy."""
-    try:
-        os.link(path, other)
-    except OSError:
-        shutil.copyfile(path, other)
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    return {f"model.{name}": value for name, value in own_tensors(model).items()}
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """A safetensors file under its final name only once it is safely on disk."""
+def _described(progress: Progress) -> dict[str, str]:
+    return {"progress": json.dumps(asdict(progress))}
+
+
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: dict[str, str],
+    keep_as: Path | None = None,
+) -> None:
+    """A safetensors file under its final name only once it is safely on disk.
+
+    A file that has this name already becomes `keep_as`, if that is given.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -108,6 +104,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
         save_file(plain, temporary(path), {**described, "digest": seal.digest})
         with temporary(path).open("rb") as file:
             make_durable(file)
+        if keep_as is not None and path.exists():
+            path.replace(keep_as)
         put_in_place(path)
     except (OSError, SafetensorError) as error:
         temporary(path).unlink(missing_ok=True)
@@ -219,8 +217,9 @@ def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[
             metadata = dict(file.metadata() or {})
             kind, digest = metadata.get("format"), metadata.pop("digest", None)
             if kind not in (FORMAT, WITHOUT_DIGEST):
-                raise DamagedCheckpointError(
-                    f"{path}: format {kind!r} instead of {FORMAT!r}: not a checkpoint of ours"
+                raise UserError(
+                    f"{path}: format {kind!r} instead of {FORMAT!r}: not a checkpoint of ours, or "
+                    "one of a newer version"
                 )
             seal = Seal(metadata)
             for name in sorted(file.keys()):
@@ -228,9 +227,11 @@ def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[
                 seal.add(name, tensor)
                 if name.startswith(prefix):
                     found[name] = tensor
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: could not be read ({error})") from None
+    except SafetensorError as error:
         raise DamagedCheckpointError(f"{path}: not a readable checkpoint ({error})") from None
-    if kind == FORMAT and digest != seal.digest:
+    if digest != seal.digest and (kind == FORMAT or digest is not None):
         raise DamagedCheckpointError(f"{path}: damaged: its digest is not that of its content")
     return found, metadata
 

@@ -13,7 +13,10 @@ def compile_layers(model: Transformer) -> None:
     Layers and not the model, as all of the encoder share one graph and all of the decoder another;
     parameters keep their names. The first updates wait for the compiler.
     """
-    torch._dynamo.config.specialize_float = True  # rates of dropout never change; traces once
+    settings = torch._dynamo.config
+    settings.specialize_float = True  # rates of dropout never change; traces once
+    # One sentence or one position in a batch are graphs of their own, as are other mechanisms.
+    settings.recompile_limit = 64
     for layer in (*model.encoder_stack, *model.decoder_stack):
         layer.compile(dynamic=True)
 

@@ -60,22 +60,28 @@ class Training:
         self.options, self.optim, self.loss, self.seed = fit, optim, loss, seed
         self.optimiser = adam(criterion, optim)
         self.micro_batches = fit.update_freq * processes.world_size
-        # Updates of the first stage, whose validations say nothing of what is learned after it.
-        self.first_stage = stream.batches // self.micro_batches if isinstance(stream, Stages) else 0
+        # Updates of earlier stages, whose validations say nothing of what is learned after them.
+        earlier = stream.batches if isinstance(stream, Stages) else 0
+        self.before_last_stage = earlier // self.micro_batches
         self.progress = Progress(stream=stream.state_dict(), micro_batches=self.micro_batches)
         self.skipped_in_a_row = 0
 
     def resume(self) -> bool:
-        """Continue from checkpoint_last if there is one."""
-        path = checkpoint_path(self.run, "last")
-        if not path.exists():
-            if others := sorted(path.parent.glob("checkpoint_*")):
+        """Continue from checkpoint_last if there is one, or from the one before if it is damaged.
+
+        Raises UserError where both are, or where others are left without them.
+        """
+        last, previous = (checkpoint_path(self.run, name) for name in ("last", "previous"))
+        if not (last.exists() or previous.exists()):
+            if others := sorted(last.parent.glob("checkpoint_*.safetensors")):
                 raise UserError(
-                    f"{path} is missing, but {others[0].name} is there: put it back to continue, "
-                    f"or delete {path.parent} to start over"
+                    f"{last} is missing, but {others[0].name} is there: put it back to continue, "
+                    f"or delete {last.parent} to start over"
                 )
             return False
-        self.progress = self._load(path)
+        fault = self._load(last) if last.exists() else f"{last} is missing"
+        if self.processes.any(bool(fault)):  # all go back, if one must
+            self._go_back(fault, last, previous)
         self.stream.load_state_dict(self.progress.stream)
         if self.progress.micro_batches != self.micro_batches:
             raise UserError(
@@ -84,18 +90,30 @@ class Training:
             )
         return True
 
-    def _load(self, path: Path) -> Progress:
-        """The state at `path`, or the previous one where that is damaged."""
+    def _load(self, path: Path) -> str:
+        """Take up the state at `path`, or say what damage it has."""
         try:
-            return load_training_state(path, self.model, self.optimiser)
+            self.progress = load_training_state(path, self.model, self.optimiser)
         except DamagedCheckpointError as error:
-            previous = checkpoint_path(self.run, "previous")
-            if not previous.exists():
-                raise
-            progress = load_training_state(previous, self.model, self.optimiser)
-            if self.processes.is_first:
-                console.print(f"{error}; going on from {previous.name}, update {progress.update}")
-            return progress
+            return str(error)
+        return ""
+
+    def _go_back(self, fault: str, last: Path, previous: Path) -> None:
+        """Take up the previous state; a damaged one keeps its content under another name."""
+        if damage := self._load(previous) if previous.exists() else f"{previous} is missing":
+            raise UserError(
+                f"{fault}; {damage}: put one of them back to continue, or delete {last.parent} to "
+                "start over"
+            )
+        aside = checkpoint_path(self.run, "damaged")
+
+        def set_aside() -> None:
+            if last.exists():
+                last.replace(aside)
+                console.print(f"{fault}: kept as {aside.name}")
+            console.print(f"going on from {previous.name}, update {self.progress.update}")
+
+        self.processes.on_first(set_aside)
 
     def fit(self) -> str:
         """Train to the end and say why it ended: `max_updates`, `patience` or `stopped`.
@@ -226,7 +244,7 @@ class Training:
     def _validate(self, log: MetricsLog | None) -> None:
         """Validate on the first process, then let all agree on whether it was the best so far.
 
-        Until the first stage has ended the newest is the best, so that patience begins behind it.
+        Until the last stage has begun the newest is the best, so that patience begins behind it.
         """
         report: dict[str, float] = {}
         progress, metric = self.progress, self.options.best_metric
@@ -243,8 +261,8 @@ class Training:
         value = -math.inf if math.isnan(value) else value
         own = torch.tensor(value, dtype=torch.float64, device=self.processes.device)
         value = float(self.processes.sum(own))
-        of_first_stage = progress.best_update <= self.first_stage and value > -math.inf
-        if progress.best_metric is None or of_first_stage or value > progress.best_metric:
+        of_earlier_stage = progress.best_update <= self.before_last_stage and value > -math.inf
+        if progress.best_metric is None or of_earlier_stage or value > progress.best_metric:
             progress.best_metric = value
             progress.best_update = progress.update
             progress.validations_since_best = 0

@@ -1,14 +1,16 @@
-"""Prints what compiling the layers of a small model changes, as JSON.
+"""Prints what compiling the layers of a small model with this attention changes, as JSON.
 
 A process of its own, as the compiler cannot trace the checks of shapes that tests switch on.
 """
 
 import json
+import sys
 
 import torch
 from small_models import VOCAB, model_config
 from torch._dynamo.testing import CompileCounterWithBackend
 
+import reluformer.model.layers
 from reluformer.config.build import build_model
 from reluformer.model.transformer import Transformer
 from reluformer.training.compiling import compile_layers, uncompiled
@@ -25,10 +27,12 @@ def compile_whole(module: torch.nn.Module, **options: object) -> None:
 
 
 def gradients(model: Transformer, lengths: list[int]) -> torch.Tensor:
+    torch.manual_seed(1)
     width = max(lengths)
     tokens = torch.arange(len(lengths) * width).view(-1, width) % (VOCAB - 4) + 4
     real = torch.tensor(lengths)
-    output = model(tokens, real, tokens, real, with_penalty=True)
+    shorter = (real - 2).clamp(min=1)
+    output = model(tokens, real, tokens[:, : shorter.max()], shorter, with_penalty=True)
     penalties = [sum(penalty) for site in output.penalties.values() for penalty in site]
     (model.logits(output.states).square().sum() + sum(penalties)).backward()
     found = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
@@ -36,8 +40,9 @@ def gradients(model: Transformer, lengths: list[int]) -> torch.Tensor:
     return found
 
 
+reluformer.model.layers.dropout = torch.nn.functional.dropout  # as on a GPU
 torch.manual_seed(1)
-config = model_config("relu", dropout=0.0)
+config = model_config(sys.argv[1])
 model = build_model(config, VOCAB, VOCAB, True)
 plain = [gradients(model, lengths) for lengths in BATCHES]
 names = list(model.state_dict())

@@ -20,6 +20,7 @@ from reluformer.training.checkpoint import (
     own_tensors,
     read_tensors,
     save_checkpoint,
+    save_last,
 )
 
 
@@ -41,7 +42,7 @@ def test_weights_moments_and_progress_return_bit_for_bit(tmp_path: Path) -> None
         update=7, stream={"epoch": 1, "offset": 3}, best_metric=2.5, window={"x": 1.0}
     )
     path = checkpoint_path(tmp_path, "last")
-    save_checkpoint(path, model, progress, optimiser)
+    save_last(tmp_path, model, progress, optimiser)
     other = perturbed(2)
     fresh = torch.optim.AdamW(other.parameters(), fused=True)
     assert load_training_state(path, other, fresh) == progress

@@ -10,9 +10,11 @@ import pytest
 SCRIPT = Path(__file__).parents[1] / "support" / "compiled_layers.py"
 
 
-def test_compiled_layers_agree() -> None:
-    """Two encoder and two decoder layers, three batches of other sizes."""
-    found = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("attention", ["relu", "softmax"])
+def test_compiled_layers_agree(attention: str) -> None:
+    """Two encoder and two decoder layers, three batches of other sizes, with dropout."""
+    command = [sys.executable, SCRIPT, attention]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
     report = json.loads(found.stdout)
     assert report["graphs beside training"] == 0
     assert report["graphs"] == 2  # all layers of the encoder, all of the decoder

@@ -134,7 +134,7 @@ def test_patience_begins_behind_the_first_stage(tmp_path: Path, reversal: Corpus
     staged = Training(
         tmp_path,
         training.criterion,
-        Stages(streams[0], 10 * training.micro_batches, streams[1]),
+        Stages([(streams[0], 10 * training.micro_batches)], streams[1]),
         training.validation,
         training.processes,
         training.options,
@@ -200,7 +200,8 @@ def test_a_lost_last_checkpoint_is_not_overwritten_by_a_new_start(
     tmp_path: Path, reversal: Corpus
 ) -> None:
     make_training(tmp_path, reversal, 5).fit()
-    checkpoint_path(tmp_path, "last").unlink()
+    for name in ("last", "previous"):
+        checkpoint_path(tmp_path, name).unlink()
     with pytest.raises(UserError, match=r"is missing, but checkpoint_4.safetensors is there"):
         make_training(tmp_path, reversal, 8).resume()
 
@@ -219,24 +220,62 @@ def test_validation_sentences_must_fit_its_batches(tmp_path: Path, reversal: Cor
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
     tmp_path: Path, reversal: Corpus, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The end is the same, bit for bit; with both damaged nothing is trained."""
+    """The end is the same, bit for bit; the damaged one is kept, and the one before with it."""
     straight = make_training(tmp_path / "straight", reversal, 12)
     straight.fit()
-    make_training(tmp_path / "damaged", reversal, 9).fit()
-    last = checkpoint_path(tmp_path / "damaged", "last")
+    run = tmp_path / "damaged"
+    make_training(run, reversal, 9).fit()
+    last, previous = checkpoint_path(run, "last"), checkpoint_path(run, "previous")
     damage(last)
-    training = make_training(tmp_path / "damaged", reversal, 12)
+    training = make_training(run, reversal, 12)
     training.resume()
     assert training.progress.update == 8
     said = " ".join(capsys.readouterr().err.split())
-    assert "digest is not that of its content; going on from checkpoint_previous" in said
+    assert "digest is not that of its content: kept as checkpoint_damaged" in said
+    assert "going on from checkpoint_previous.safetensors, update 8" in said
+    assert sorted(path.stem for path in last.parent.glob("*_[dlp]*")) == [
+        "checkpoint_damaged",
+        "checkpoint_previous",
+    ]
     training.fit()
     for ours, theirs in zip(training.model.parameters(), straight.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     damage(last)
-    damage(checkpoint_path(tmp_path / "damaged", "previous"))
-    with pytest.raises(UserError, match=r"checkpoint_previous\.safetensors: damaged"):
-        make_training(tmp_path / "damaged", reversal, 14).resume()
+    damage(previous)
+    with pytest.raises(UserError, match=r"_last.*: damaged.*_previous.*: damaged.*: put one"):
+        make_training(run, reversal, 14).resume()
+
+
+def test_a_lost_newest_checkpoint_is_replaced_by_the_one_before(
+    tmp_path: Path, reversal: Corpus
+) -> None:
+    make_training(tmp_path, reversal, 9).fit()
+    checkpoint_path(tmp_path, "last").unlink()
+    training = make_training(tmp_path, reversal, 12)
+    assert training.resume()
+    assert training.progress.update == 8
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_given_up(tmp_path: Path, reversal: Corpus) -> None:
+    """As on a disk that fails for a moment."""
+    make_training(tmp_path, reversal, 9).fit()
+    last = checkpoint_path(tmp_path, "last")
+    last.unlink()
+    last.mkdir()
+    with pytest.raises(UserError, match="checkpoint_last"):
+        make_training(tmp_path, reversal, 12).resume()
+    assert last.exists()
+
+
+def test_compiling_is_part_of_training(
+    tmp_path: Path, reversal: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+    monkeypatch.setattr("reluformer.training.loop.compile_layers", compiled.append)
+    for compiles in (False, True):
+        training = make_training(tmp_path / str(compiles), reversal, 1, compile=compiles)
+        training.fit()
+    assert compiled == [training.model]
 
 
 def damage(path: Path) -> None:
