@@ -72,12 +72,16 @@ def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _differences(before: Any, now: Any, prefix: str = "") -> list[str]:
+    """A setting that an older version did not know counts as off."""
+    if before is None and isinstance(now, dict):
+        before = {}
     if isinstance(before, dict) and isinstance(now, dict):
         changes = []
         for key in sorted(before.keys() | now.keys()):
             name = f"{prefix}.{key}" if prefix else str(key)
             changes += _differences(before.get(key), now.get(key), name)
         return changes
-    if before == now or prefix in MAY_CHANGE:
+    was_off = before is None and not now
+    if before == now or was_off or prefix in MAY_CHANGE:
         return []
     return [f"{prefix}: {before} -> {now}"]

@@ -36,6 +36,13 @@ def test_numbers_so_far_must_not_depend_on_what_changes() -> None:
     assert len(changed("train.max_updates", 20, schedule="cosine")) == 1
 
 
+def test_what_an_older_version_did_not_know_was_off() -> None:
+    new = {**SETTINGS, "windows": {"length": None, "growth_updates": 0, "join": False}}
+    assert changed_settings(SETTINGS, new) == []
+    new["windows"]["growth_updates"] = 5
+    assert changed_settings(SETTINGS, new) == ["windows.growth_updates: None -> 5"]
+
+
 def test_a_translation_does_not_replace_the_run(tmp_path: Path) -> None:
     for own in (
         "config.yaml",
