@@ -3,7 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
+from torch.nn.functional import scaled_dot_product_attention
 
 from reluformer.attention.base import Attention, Penalty, Traits
 from reluformer.visibility import Visibility
@@ -40,11 +40,8 @@ class SoftmaxAttention(Attention):
     ) -> tuple[Float[Tensor, "B H T D"], Penalty | None]:
         dropout = self.dropout if self.training else 0.0
         # With right padding, a causal query that is real never sees a padded key: no mask needed.
-        square = visibility.causal and bool(q.shape[-2] == k.shape[-2] > 1)
-        everything = visibility.key_lengths is None and q.shape[-2] == 1
-        unmasked = everything or (visibility.key_lengths is None and not visibility.causal)
-        mask = None if square or unmasked else visibility.dense
-        context = functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=square
-        )
-        return context, None
+        if visibility.causal and q.shape[-2] == k.shape[-2] > 1:
+            return scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True), None
+        unmasked = visibility.key_lengths is None and (not visibility.causal or q.shape[-2] == 1)
+        mask = None if unmasked else visibility.dense
+        return scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout), None

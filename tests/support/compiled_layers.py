@@ -1,4 +1,4 @@
-"""Prints what compiling the layers of a small model with this attention changes, as JSON.
+"""Prints what compiling the layers of small models changes, as JSON: one for each attention named.
 
 A process of its own, as the compiler cannot trace the checks of shapes that tests switch on.
 """
@@ -17,13 +17,35 @@ from reluformer.training.compiling import compile_layers, uncompiled
 
 BATCHES = [[7, 5, 2], [19, 12], [4, 4, 3, 2]]  # lengths of sentences
 
-# Traces and differentiates as in earnest, but leaves the graphs to PyTorch's operators.
-counter = CompileCounterWithBackend("aot_eager")
 original = torch.nn.Module.compile
 
 
-def compile_whole(module: torch.nn.Module, **options: object) -> None:
-    original(module, backend=counter, fullgraph=True, **options)
+def report(attention: str) -> dict[str, object]:
+    # Traces and differentiates as in earnest, but leaves the graphs to PyTorch's operators.
+    counter = CompileCounterWithBackend("aot_eager")
+
+    def compile_whole(module: torch.nn.Module, **options: object) -> None:
+        original(module, backend=counter, fullgraph=True, **options)
+
+    torch._dynamo.reset()
+    model = build_model(model_config(attention), VOCAB, VOCAB, True)
+    plain = [gradients(model, lengths) for lengths in BATCHES]
+    names = list(model.state_dict())
+    torch.nn.Module.compile = compile_whole
+    compile_layers(model)
+    with uncompiled():
+        gradients(model, BATCHES[0])
+    beside_training = counter.frame_count
+    differences = [
+        float((gradients(model, lengths) - expected).norm() / expected.norm())
+        for lengths, expected in zip(BATCHES, plain, strict=True)
+    ]
+    return {
+        "graphs": counter.frame_count,
+        "graphs beside training": beside_training,
+        "differences": differences,
+        "same names": names == list(model.state_dict()),
+    }
 
 
 def gradients(model: Transformer, lengths: list[int]) -> torch.Tensor:
@@ -41,24 +63,4 @@ def gradients(model: Transformer, lengths: list[int]) -> torch.Tensor:
 
 
 reluformer.model.layers.dropout = torch.nn.functional.dropout  # as on a GPU
-torch.manual_seed(1)
-config = model_config(sys.argv[1])
-model = build_model(config, VOCAB, VOCAB, True)
-plain = [gradients(model, lengths) for lengths in BATCHES]
-names = list(model.state_dict())
-torch.nn.Module.compile = compile_whole
-compile_layers(model)
-with uncompiled():
-    gradients(model, BATCHES[0])
-beside_training = counter.frame_count
-differences = [
-    float((gradients(model, lengths) - expected).norm() / expected.norm())
-    for lengths, expected in zip(BATCHES, plain, strict=True)
-]
-report = {
-    "graphs": counter.frame_count,
-    "graphs beside training": beside_training,
-    "differences": differences,
-    "same names": names == list(model.state_dict()),
-}
-print(json.dumps(report))
+print(json.dumps({attention: report(attention) for attention in sys.argv[1:]}))
