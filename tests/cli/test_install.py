@@ -138,8 +138,15 @@ def test_a_reader_that_leaves_is_no_error(endless: list[str]) -> None:
         assert process.wait(timeout=60) == 128 + signal.SIGPIPE
 
 
+def heed_interruptions() -> None:
+    """What a shell runs in the background, as these tests may be, ignores them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interruption_is_quiet(endless: list[str]) -> None:
-    with subprocess.Popen(endless, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        endless, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interruptions
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
