@@ -113,7 +113,12 @@ def explain_key(catalogue: Catalogue, groups: list[Override], values: list[Overr
         if key not in chosen:
             return f"{command} has no group `{key}`{nearest_key(key, list(chosen))}"
     known = settings(compose_chosen(catalogue, groups))
-    for key in map(key_of, values):
+    for override in values:
+        key = key_of(override)
+        mapping, _, inner = key.partition(".")
+        if mapping == "grid" and "." in inner:  # to Hydra a path, to us the name of a setting
+            given = str(override.input_line).partition("=")[2]
+            return f"`{key}`: write '++grid={{{inner}: {given}}}'"
         if known.get(key.rpartition(".")[0]) == {}:
             return f"{command} has no setting `{key}` yet: add it as +{key}=..."
         if not any(one == key or one.startswith(f"{key}.") for one in known):

@@ -57,6 +57,7 @@ gamma: 2.0
         (["+systems.a=attention=rely"], "system a: group `attention` has no option `rely`"),
         (["+systems.a=train.max_update=1"], "`train.max_update`; did you mean train.max_updates"),
         (["systems.a=attention=relu"], "no setting `systems.a` yet: add it as +systems.a=..."),
+        (["suite=ffn_memory", "grid.model.ffn_dim=[3]"], "'++grid={model.ffn_dim: [3]}'"),
         (["+systems={a/b: x}"], "labels fit for a folder's name, not 'a/b'"),
         (["+systems.a=", "translate=decode.beam=2"], "`decode.beam`; did you mean"),
         (["runs=[nowhere]"], "`runs`: nowhere is no run folder"),
