@@ -26,7 +26,8 @@ TENSOR_MODULES = [
 ]
 install_import_hook(TENSOR_MODULES, "shape_checks.check")
 
-pytest_plugins = ["reversal"]  # fixtures with a small corpus, from tests/support
+# From tests/support: a small corpus, and the table of checks of reliability.
+pytest_plugins = ["reversal", "checks"]
 
 torch.set_num_threads(1)
 # Memory that is handed out uninitialised starts as NaN, so that reading it is noticed.

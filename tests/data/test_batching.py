@@ -56,6 +56,7 @@ def test_little_is_padding() -> None:
     assert np.median(rows) > 0.97 * 4096
 
 
+@pytest.mark.check("A3")
 def test_order_depends_on_seed_and_epoch_and_nothing_else() -> None:
     source, target = corpus_lengths(2000, seed=0)
 
@@ -119,6 +120,7 @@ def test_the_stream_gives_the_sentences_of_its_plan(split: Split) -> None:
         assert target.tolist() == split.target[sentence].tolist()
 
 
+@pytest.mark.check("A3")
 @pytest.mark.parametrize("world_size", [2, 3, 7])
 def test_processes_share_one_sequence(split: Split, world_size: int) -> None:
     """Interleaved, the processes' batches are the single process's, across several epochs."""
@@ -131,6 +133,7 @@ def test_processes_share_one_sequence(split: Split, world_size: int) -> None:
     assert len({str(stream.state_dict()) for stream in [alone, *ranks]}) == 1
 
 
+@pytest.mark.check("A3")
 def test_any_position_can_be_continued_at_any_world_size(split: Split) -> None:
     reference = take(BatchStream(split, 300, 5), 100)
     for position in (0, 1, BatchStream(split, 300, 5).batches_in_epoch, 31, 60):

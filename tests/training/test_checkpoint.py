@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from checks import Trials
 from safetensors.torch import save_file
 from small_models import make_model
 
@@ -92,8 +93,10 @@ def test_another_model_a_foreign_file_and_a_missing_one_are_refused(tmp_path: Pa
         load_weights(path, make_model())
 
 
-def test_every_damage_is_found(tmp_path: Path) -> None:
+@pytest.mark.check("A7")
+def test_every_damage_is_found(tmp_path: Path, trials: Trials) -> None:
     """A file cut at 100 places, and one bit flipped at 200, half of them in the header."""
+    trials(300, 300)
     path = checkpoint_path(tmp_path, "best")
     save_checkpoint(path, make_model(), Progress(update=3))
     whole = path.read_bytes()

@@ -77,6 +77,7 @@ def metrics(run: Path) -> list[dict]:
     return [{k: v for k, v in entry.items() if k not in TIMING} for entry in entries]
 
 
+@pytest.mark.check("A2")
 @pytest.mark.parametrize("stops", [(1,), (4, 5, 7), (11,)])
 def test_stopping_and_continuing_changes_no_bit(
     stops: tuple[int, ...], tmp_path: Path, reversal: Corpus
@@ -157,6 +158,7 @@ def test_a_run_that_diverges_ends_with_advice(tmp_path: Path, reversal: Corpus) 
         training.fit()
 
 
+@pytest.mark.check("A11")
 def test_other_data_or_batches_are_not_continued(tmp_path: Path, reversal: Corpus) -> None:
     training = make_training(tmp_path, reversal, 1)
     training.fit()
@@ -206,6 +208,7 @@ def test_a_lost_last_checkpoint_is_not_overwritten_by_a_new_start(
         make_training(tmp_path, reversal, 8).resume()
 
 
+@pytest.mark.check("A11")
 def test_another_number_of_micro_batches_is_refused(tmp_path: Path, reversal: Corpus) -> None:
     make_training(tmp_path, reversal, 1).fit()
     with pytest.raises(UserError, match="had 2 micro-batches and would have 1"):
@@ -217,6 +220,7 @@ def test_validation_sentences_must_fit_its_batches(tmp_path: Path, reversal: Cor
         make_training(tmp_path, reversal, 1, valid_max_tokens=5)
 
 
+@pytest.mark.check("A7")
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
     tmp_path: Path, reversal: Corpus, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,6 +250,7 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
         make_training(run, reversal, 14).resume()
 
 
+@pytest.mark.check("A7")
 def test_a_lost_newest_checkpoint_is_replaced_by_the_one_before(
     tmp_path: Path, reversal: Corpus
 ) -> None:

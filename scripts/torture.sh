@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Tries to break the toolkit: crashes, full disks, hostile text and files; check / trials / failures.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if [[ "${1:-}" == --help || "${1:-}" == -h ]]; then
+    cat <<'HELP'
+Usage: bash scripts/torture.sh [--quick] [PYTEST ARGUMENTS]
+
+Runs the tests that are marked as checks of reliability (tests/support/checks.py lists the checks)
+with all of their trials, prints a table of check / trials / failures, and writes it to
+docs/results/reliability.md. About an hour on two cores.
+
+  --quick   few trials of each check, in under 90 seconds, and no page is written; scripts/test.sh
+            runs the same tests with the same trials
+
+Environment:
+  PYTHON   the interpreter for .venv
+HELP
+    exit 0
+fi
+
+bash scripts/setup.sh
+export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1
+
+trials=(--all-trials --check-table docs/results/reliability.md)
+if [[ "${1:-}" == --quick ]]; then
+    shift
+    trials=(--check-table /dev/null)
+fi
+pytest -n 2 --dist worksteal -m check "${trials[@]}" "$@"
