@@ -220,7 +220,7 @@ def _chain(chance: Chance, length: int, free: set[int]) -> list[tuple[int, int]]
     """Spans one after another, as a pronoun means what was introduced last."""
     spans: list[tuple[int, int]] = []
     start = 0
-    while length - start >= 2 and not (spans and chance.maybe(0.4)):
+    while length - start >= 2 and not (spans and chance.maybe(0.2)):
         distance = _spread(chance, 1, length - 1 - start)
         opens = chance.between(start, length - 1 - distance)
         asks = opens + distance
@@ -239,7 +239,7 @@ def _spread(chance: Chance, low: int, high: int) -> int:
 
 def _place_lookups(lexicon: Lexicon, chance: Chance, length: int, plan: _Plan) -> None:
     free = set(range(length))
-    for _ in range(1 + length // 6):
+    for _ in range(1 + length // 3):
         distance = _spread(chance, 1, length - 1)
         opens = chance.between(0, length - 1 - distance)
         item = chance.pick(_LOOKUPS)(lexicon, chance)
