@@ -22,7 +22,7 @@ from reluformer.errors import UserError
 Numbers = npt.NDArray[np.int64]
 
 MARK = "<d>"
-_MARK = re.compile(r"<d(?: +(?P<session>[^<>]*?))? *>")
+_MARK = re.compile(r"<d(?P<session> [^<>]*)?>")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Mark:
 def parse_mark(line: str) -> Mark | None:
     """The mark that a line consists of, spaces around it aside; None for a line of text."""
     found = _MARK.fullmatch(line.strip())
-    return Mark(found["session"] or "") if found else None
+    return Mark((found["session"] or "").strip(" ")) if found else None
 
 
 def has_marks(lines: Iterable[str]) -> bool:

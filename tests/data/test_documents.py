@@ -34,6 +34,13 @@ def test_which_lines_are_marks(line: str, mark: Mark | None) -> None:
         assert parse_mark(str(mark)) == mark
 
 
+@pytest.mark.check("B6")
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("inside", [" ", " x", "<", "\t"])
+def test_a_mark_without_end_is_seen_at_once(inside: str) -> None:
+    assert parse_mark("<d " + inside * 500_000 + "<") is None
+
+
 def test_marks_stand_on_the_same_lines() -> None:
     pairs = [("<d 1>", "<d 1>"), ("a", "b")]
     assert list(paired_marks(pairs, NAMES)) == [(Mark("1"), pairs[0]), (None, pairs[1])]
@@ -99,6 +106,7 @@ def test_marks_are_not_text(texts: dict[str, dict[str, Path]], tmp_path: Path) -
         prepare(texts, tmp_path / "binary", documents=False)
 
 
+@pytest.mark.check("B5")
 def test_damage_is_found(texts: dict[str, dict[str, Path]], tmp_path: Path) -> None:
     corpus = prepare(texts, tmp_path / "binary", documents=True)
     path = tmp_path / "binary/train.documents.npy"
