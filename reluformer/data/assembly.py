@@ -8,7 +8,7 @@ from typing import Any
 
 from reluformer.console import console
 from reluformer.data.binary import TokenFile, index_path, tokens_path
-from reluformer.data.corpus import MANIFEST, SIDES, Manifest, documents_path
+from reluformer.data.corpus import MANIFEST, SIDES, Manifest, documents_path, is_sealed, seal
 from reluformer.data.documents import Documents
 from reluformer.data.encoding import Limits, Side, encode_split
 from reluformer.data.vocabulary import Vocabulary, train_vocabulary
@@ -162,13 +162,15 @@ class Assembly:
             "vocabularies": self.vocabularies,
             "splits": self.splits,
         }
-        write_whole(self.folder / UNFINISHED, json.dumps(state).encode())
+        write_whole(self.folder / UNFINISHED, json.dumps(seal(state)).encode())
 
     def _resume(self) -> None:
         """Take over the parts of a stopped run that are whole and are parts of this corpus."""
         try:
             state = json.loads((self.folder / UNFINISHED).read_bytes())
-            if compare(state["data"], state["inputs"], self.data, self.inputs):
+            if not is_sealed(state) or compare(
+                state["data"], state["inputs"], self.data, self.inputs
+            ):
                 return
             for described in state["vocabularies"].values():
                 if Vocabulary.load(self.folder / described["file"]).digest != described["sha256"]:

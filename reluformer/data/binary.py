@@ -151,7 +151,7 @@ class TokenFile:
         self.num_blocks = -(-self.num_tokens // BLOCK_TOKENS)
         offsets_end = INDEX_HEADER_BYTES + 8 * (self._num_sequences + 1)
         _check_size(index, offsets_end + 4 * self.num_blocks)
-        _check_index(index, self.index_crc)
+        self._check_index(index)
         self._check_tokens_header(tokens)
         raw = np.memmap(index, dtype=np.uint8, mode="r")
         self._offsets = np.asarray(raw[INDEX_HEADER_BYTES:offsets_end]).view("<i8")
@@ -184,10 +184,27 @@ class TokenFile:
 
     def verify(self) -> None:
         """Read everything once and compare it with the checksums."""
-        _check_index(index_path(self.path), self.index_crc)
+        self._check_index(index_path(self.path))
         self._block_checked[:] = False
         for block in range(self.num_blocks):
             self._check_block(block)
+
+    def _check_index(self, path: Path) -> None:
+        """Compare with the checksum, and see that the offsets rise to the number of tokens."""
+        crc, left, last, rising = 0, self._num_sequences + 1, 0, True
+        with open_binary(path) as file:
+            file.seek(INDEX_HEADER_BYTES)
+            while chunk := file.read(READ_BYTES):
+                crc = zlib.crc32(chunk, crc)
+                offsets = np.frombuffer(chunk, "<i8", count=min(left, len(chunk) // 8))
+                if len(offsets):
+                    rising &= bool(last <= offsets[0] and (offsets[:-1] <= offsets[1:]).all())
+                    last = int(offsets[-1])
+                left -= len(offsets)
+        if crc != self.index_crc:
+            raise damaged(path, "it does not match its checksum")
+        if not rising or last != self.num_tokens:
+            raise damaged(path, "its offsets are not in order")
 
     def _check_tokens_header(self, path: Path) -> None:
         with open_binary(path) as file:
@@ -238,6 +255,8 @@ def _read_header(path: Path) -> tuple[np.dtype[np.unsignedinteger], int, int, in
         raise damaged(path, f"it has format {version}, this program reads format {VERSION}")
     if struct.pack("<I", zlib.crc32(fields)) != crc:
         raise damaged(path, "its header does not match its checksum")
+    if width not in (2, 4) or num_sequences < 0 or num_tokens < 0:
+        raise damaged(path, "its header makes no sense")
     return np.dtype(f"<u{width}"), num_sequences, num_tokens, payload_crc
 
 
@@ -245,13 +264,3 @@ def _check_size(path: Path, expected: int) -> None:
     size = path.stat().st_size
     if size != expected:
         raise damaged(path, f"it has {size} bytes instead of {expected}")
-
-
-def _check_index(path: Path, expected: int) -> None:
-    crc = 0
-    with open_binary(path) as file:
-        file.seek(INDEX_HEADER_BYTES)
-        while chunk := file.read(READ_BYTES):
-            crc = zlib.crc32(chunk, crc)
-    if crc != expected:
-        raise damaged(path, "it does not match its checksum")

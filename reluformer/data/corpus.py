@@ -8,7 +8,7 @@ vocabulary.model                       or vocabulary.source.model, vocabulary.ta
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from reluformer.errors import UserError
 FORMAT = 1
 MANIFEST = "manifest.json"
 SIDES = ("source", "target")
+CHECKSUM = "checksum"
 
 
 @dataclass(frozen=True)
@@ -67,17 +68,54 @@ class Manifest:
             ) from None
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise damaged(path, "it is not JSON") from None
-        if not isinstance(values, Mapping) or values.get("format") != FORMAT:
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise damaged(path, f"it is not a manifest of format {FORMAT}")
+        if not is_sealed(values, needed=False):  # earlier versions wrote no checksum
+            raise damaged(path, "it does not match its checksum")
+        fields = {key: value for key, value in values.items() if key not in ("digest", CHECKSUM)}
         try:
-            return cls(**{key: value for key, value in values.items() if key != "digest"})
-        except TypeError as error:
-            raise damaged(path, str(error)) from None
+            manifest = cls(**fields)
+            manifest.check_shape()
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise damaged(path, f"it is no manifest ({type(error).__name__}: {error})") from None
+        return manifest
+
+    def check_shape(self) -> None:
+        """Raise an error of whatever kind unless all that binds the files is there."""
+        splits = [split[side] for split in self.splits.values() for side in SIDES]
+        kinds: list[tuple[Any, type]] = [(self.data, dict), (self.inputs, dict)]
+        kinds += [(split["index_crc32"], int) for split in splits]
+        for value, kind in kinds:
+            if not isinstance(value, kind):
+                raise TypeError(f"{value!r} is no {kind.__name__}")
+        # Names become paths, which must not lead out of the folder.
+        names = [self.vocabularies[side]["file"] for side in SIDES] + list(self.splits)
+        for name in names:
+            if not re.fullmatch(r"\w+(\.\w+)*", name):
+                raise ValueError(f"{name!r} is no name of a file")
+        self.digest.encode()
 
     def to_json(self) -> str:
-        return json.dumps({**vars(self), "digest": self.digest}, indent=2, ensure_ascii=False)
+        values = seal({**vars(self), "digest": self.digest})
+        return json.dumps(values, indent=2, ensure_ascii=False)
+
+
+def seal(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, for JSON, and a checksum of them."""
+    return {**values, CHECKSUM: _checksum(values)}
+
+
+def is_sealed(values: dict[str, Any], needed: bool = True) -> bool:
+    """Whether values from JSON match their checksum, or may lack one and do."""
+    found = values.get(CHECKSUM)
+    return found == _checksum(values) if needed or found is not None else True
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    own = {key: value for key, value in values.items() if key != CHECKSUM}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
 
 
 def documents_path(folder: Path, split: str) -> Path:

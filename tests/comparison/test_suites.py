@@ -25,7 +25,7 @@ from reluformer.config.paths import config_dir
 from reluformer.config.sites import at_sites
 from reluformer.config.train_run import check_lengths
 from reluformer.config.training import TrainConfig
-from reluformer.data.corpus import Corpus
+from reluformer.data.corpus import Corpus, seal
 from reluformer.data.windows import WindowOptions
 from reluformer.errors import UserError
 
@@ -154,7 +154,8 @@ def prepared(training: TrainConfig, folder: Path) -> TrainConfig:
     data = replace(training.data, binary=str(folder))
     manifest = folder / "manifest.json"
     shutil.copytree(training.data.binary, folder)
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "data": asdict(data)}))
+    values = {**json.loads(manifest.read_text()), "data": asdict(data)}
+    manifest.write_text(json.dumps(seal(values)))
     return replace(training, data=data)
 
 

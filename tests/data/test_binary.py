@@ -1,14 +1,18 @@
 import random
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzzing import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reluformer.data.binary import (
     BLOCK_TOKENS,
+    INDEX_HEADER,
+    INDEX_MAGIC,
     TokenFile,
     TokenFileWriter,
     index_path,
@@ -97,12 +101,13 @@ def copy(written: Path, folder: Path) -> Path:
     return folder / written.name
 
 
+@pytest.mark.check("B5")
 def test_every_flipped_bit_is_noticed_before_its_token_is_used(
-    written: Path, tmp_path: Path
+    written: Path, tmp_path: Path, trials
 ) -> None:
     path, rng = copy(written, tmp_path), random.Random(0)
     reference = read_all(path)
-    for trial in range(200):
+    for trial in range(trials(60, 1000)):
         victim = (tokens_path, index_path)[trial % 2](path)
         original = victim.read_bytes()
         bits = bytearray(original)
@@ -114,17 +119,19 @@ def test_every_flipped_bit_is_noticed_before_its_token_is_used(
     assert read_all(path) == reference
 
 
+@pytest.mark.check("B5")
 @pytest.mark.parametrize("name", [tokens_path, index_path])
-def test_cut_off_or_extended_files_are_noticed_at_opening(name, written, tmp_path) -> None:
+def test_cut_off_or_extended_files_are_noticed_at_opening(name, written, tmp_path, trials) -> None:
     path, rng = copy(written, tmp_path), random.Random(0)
     original = name(path).read_bytes()
-    cuts = [original[: rng.randrange(len(original))] for _ in range(50)]
+    cuts = [original[: rng.randrange(len(original))] for _ in range(trials(20, 200))]
     for data in (b"", original + b"\0", *cuts):
         name(path).write_bytes(data)
         with pytest.raises(UserError, match=r"train\.target"):
             TokenFile(path)
 
 
+@pytest.mark.check("B5")
 def test_foreign_files_are_noticed(written: Path, tmp_path: Path) -> None:
     path = copy(written, tmp_path)
     with pytest.raises(UserError, match=r"cannot read .*none\.idx"):
@@ -138,6 +145,60 @@ def test_foreign_files_are_noticed(written: Path, tmp_path: Path) -> None:
         TokenFile(path)
 
 
+@pytest.mark.check("B5")
+@pytest.mark.parametrize(
+    ("fields", "offsets", "said"),
+    [
+        ((7, 1, 4), [0, 4], "its header makes no sense"),
+        ((2, -1, 4), [0, 4], "its header makes no sense"),
+        ((2, 1, -4), [0, 4], "its header makes no sense"),
+        ((2, 1 << 60, 4), [0, 4], "bytes instead of"),
+        ((2, 1, 1 << 60), [0, 4], "bytes instead of"),
+        ((2, 2, 4), [0, 5, 4], "its offsets are not in order"),
+        ((2, 2, 4), [-9, -8, 4], "its offsets are not in order"),
+        ((2, 2, 4), [0, 1, 3], "its offsets are not in order"),
+    ],
+)
+def test_an_index_made_to_harm_is_refused(fields, offsets, said, tmp_path: Path) -> None:
+    """Its checksums are right, but what it says cannot be."""
+    write(tmp_path / "x", [[1, 2, 3, 4]])
+    payload = (
+        np.array(offsets, dtype="<i8").tobytes() + index_path(tmp_path / "x").read_bytes()[-4:]
+    )
+    header = INDEX_HEADER.pack(INDEX_MAGIC, 1, *fields, zlib.crc32(payload))
+    checked = header + zlib.crc32(header).to_bytes(4, "little")
+    index_path(tmp_path / "x").write_bytes(checked + payload)
+    with pytest.raises(UserError, match=said):
+        TokenFile(tmp_path / "x")
+
+
+@pytest.mark.check("B5")
+@pytest.mark.check("B6")
+def test_spoilt_files_bring_out_our_error_only(written: Path, tmp_path: Path, trials) -> None:
+    """Bytes removed, put in and written over, anywhere; all of it is noticed, and named."""
+    path = copy(written, tmp_path)
+
+    @cases(trials(100, 10_000))
+    @given(st.sampled_from([tokens_path, index_path]), st.data())
+    def spoil(name, data: st.DataObject) -> None:
+        original = name(written).read_bytes()
+        begin = data.draw(st.integers(0, len(original)) | st.integers(0, 50))
+        end = data.draw(st.integers(begin, len(original)) | st.just(begin))
+        spoilt = original[:begin] + data.draw(st.binary(max_size=60)) + original[end:]
+        name(path).write_bytes(spoilt)
+        try:
+            if spoilt == original:
+                TokenFile(path).verify()
+            else:
+                with pytest.raises(UserError, match=name(path).name):
+                    TokenFile(path).take(np.arange(2500))
+        finally:
+            name(path).write_bytes(original)
+
+    spoil()
+
+
+@pytest.mark.check("B5")
 def test_verify_reads_what_nobody_touched(written: Path, tmp_path: Path) -> None:
     path = copy(written, tmp_path)
     data = bytearray(tokens_path(path).read_bytes())

@@ -1,15 +1,23 @@
 import json
+import random
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzzing import cases
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reluformer.data.assembly import VocabularyOptions
-from reluformer.data.corpus import Corpus
+from reluformer.data.corpus import Corpus, seal
 from reluformer.data.encoding import Limits
-from reluformer.data.preprocess import prepare_corpus
+from reluformer.data.preprocess import LOCK, prepare_corpus
 from reluformer.errors import UserError
+
+# Values that would do harm as a name or a number.
+HOSTILE = ["../../x", "/etc/passwd", "a\0b", "", ".", "x" * 300, "\ud800", -1, 1 << 70]
 
 
 def make(folder: Path, seed: int) -> Path:
@@ -51,12 +59,14 @@ def test_the_digest_is_of_the_content(folder: Path, copy: Path, tmp_path: Path) 
     assert Corpus.open(make(tmp_path / "other", seed=1)).manifest.digest != digest
 
 
+@pytest.mark.check("B7")
 def test_a_folder_without_a_manifest_is_no_corpus(copy: Path) -> None:
     (copy / "manifest.json").unlink()
     with pytest.raises(UserError, match=r"no finished corpus in .*binary .* reluformer-preprocess"):
         Corpus.open(copy)
 
 
+@pytest.mark.check("B5")
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"format": 0}', '{"format": 1}', "\x00\xff"])
 def test_damaged_manifests_are_refused(copy: Path, text: str) -> None:
     (copy / "manifest.json").write_text(text)
@@ -64,6 +74,7 @@ def test_damaged_manifests_are_refused(copy: Path, text: str) -> None:
         Corpus.open(copy)
 
 
+@pytest.mark.check("B5")
 def test_files_of_another_corpus_are_refused(copy: Path, tmp_path: Path) -> None:
     other = make(tmp_path / "other", seed=1)
     for kind in ("bin", "idx"):
@@ -77,23 +88,71 @@ def test_files_of_another_corpus_are_refused(copy: Path, tmp_path: Path) -> None
         _ = corpus.source_vocabulary
 
 
+@pytest.mark.check("B1")
+@pytest.mark.check("B5")
 def test_sides_of_unequal_length_are_refused(copy: Path) -> None:
     manifest = json.loads((copy / "manifest.json").read_text())
     for kind in ("bin", "idx"):
         shutil.copy(copy / f"train.source.{kind}", copy / f"valid.source.{kind}")
     manifest["splits"]["valid"]["source"] = manifest["splits"]["train"]["source"]
-    (copy / "manifest.json").write_text(json.dumps(manifest))
+    (copy / "manifest.json").write_text(json.dumps(seal(manifest)))
     with pytest.raises(UserError, match="it has 30 sentences and its source 200"):
         Corpus.open(copy).split("valid")
 
 
-def test_verify_finds_a_flipped_bit_anywhere(copy: Path) -> None:
+@pytest.mark.check("B5")
+def test_verify_finds_a_flipped_bit_anywhere(copy: Path, trials) -> None:
+    """In any file of the corpus, its manifest included."""
     Corpus.open(copy).verify()
-    for path in sorted(copy.glob("*.*")):
-        if path.name == "manifest.json" or path.name.startswith("."):
-            continue
+    files, rng = [path for path in sorted(copy.glob("*.*")) if path.name != LOCK], random.Random(0)
+    for trial in range(trials(40, 1000)):
+        path = files[trial % len(files)]
         original = path.read_bytes()
-        path.write_bytes(original[:-3] + bytes([original[-3] ^ 4]) + original[-2:])
+        bits = bytearray(original)
+        bits[rng.randrange(len(bits))] ^= 1 << rng.randrange(8)
+        path.write_bytes(bits)
         with pytest.raises(UserError, match=path.name):
             Corpus.open(copy).verify()
         path.write_bytes(original)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(HOSTILE),
+    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+    max_leaves=4,
+)
+
+
+@pytest.mark.check("B6")
+def test_any_manifest_is_a_corpus_or_our_error(copy: Path, trials) -> None:
+    """One value of it, anywhere, is any other; the checksum is right, or there is none."""
+    path = copy / "manifest.json"
+    original = path.read_text()
+
+    @cases(trials(25, 3000))
+    @given(st.data(), JSON, st.booleans())
+    def change(data: st.DataObject, value: object, sealed: bool) -> None:
+        manifest = json.loads(original)
+        del manifest["checksum"]
+        part, last = manifest, data.draw(st.sampled_from(sorted(manifest)))
+        while isinstance(part[last], dict) and part[last] and data.draw(st.booleans()):
+            part = part[last]
+            last = data.draw(st.sampled_from(sorted(part)))
+        part[last] = value
+        path.write_text(json.dumps(seal(manifest) if sealed else manifest))
+        with suppress(UserError):
+            Corpus.open(copy).verify()
+
+    change()
+
+
+@pytest.mark.check("B5")
+def test_a_corpus_of_an_earlier_version_has_no_checksum(copy: Path) -> None:
+    path = copy / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["checksum"]
+    path.write_text(json.dumps(manifest))
+    Corpus.open(copy).verify()
+    path.write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"manifest\.json is damaged .* not JSON"):
+        Corpus.open(copy)
