@@ -18,13 +18,14 @@ from rich.progress import (
 
 Item = TypeVar("Item")
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+# Names of files may look like markup: whoever means it says so.
+console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def progress_bar(transient: bool = True) -> Progress:
     """A bar with count, time spent and time left; silent when standard error is no terminal."""
     return Progress(
-        TextColumn("[bold]{task.description}"),
+        TextColumn("{task.description}", style="bold", markup=False),  # it may name a file
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -15,15 +15,17 @@ from reluformer.decoding.files import Input, translate_file, translate_stream
 from reluformer.decoding.formats import choose_format
 from reluformer.decoding.translate import Translator
 from reluformer.durable import write_whole
+from reluformer.errors import UserError
 
 
 @command("translate", TranslateConfig)
 def main(config: TranslateConfig) -> None:
     """Translate text with a trained run: a file, standard input, or line by line at a prompt.
 
-    One line in, one line out, in the same order; a blank line stays blank. Text is treated as the
-    run's training data was (Moses tokens, lower case, subwords) and detokenised at the end. While
-    it is written, the output is called <output>.partial; the same command again continues it.
+    One line in, one line out, in the same order; a blank line stays blank. Only LF ends a line:
+    NUL and other control characters are characters that the model does not know. Text is treated
+    as the run's training data was (Moses tokens, lower case, subwords) and detokenised at the end.
+    While it is written, the output is called <output>.partial; the same command again continues it.
 
     A line `<d>` begins a document and stays as it is. A run that was trained on windows of
     documents translates windows; one whose translation has not as many sentences as its source is
@@ -68,9 +70,12 @@ def prompt(translator: Translator) -> None:
     while True:
         try:
             line = input(f"{languages.source_lang}> ")
+            line.encode()  # in some settings Python passes on bytes that it cannot read
         except EOFError:
             print()
             return
+        except UnicodeError:
+            raise UserError(f"line {number} is not valid UTF-8: set the terminal to it") from None
         for rendering in translator.translate([line], number)[0].renderings:
             print(f"{rendering.hypothesis.score:8.3f}  {rendering.text}")
         number += 1

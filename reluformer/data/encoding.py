@@ -11,7 +11,7 @@ import numpy.typing as npt
 from reluformer.console import console, progress_bar
 from reluformer.data.binary import TokenFileWriter
 from reluformer.data.documents import DocumentCounter, Mark, paired_marks, parse_mark
-from reluformer.data.text import read_lines
+from reluformer.data.text import NUL, describe_nul, read_lines
 from reluformer.data.vocabulary import UNK, Vocabulary
 from reluformer.errors import UserError
 
@@ -41,12 +41,13 @@ class Limits:
 
 @dataclass
 class Counts:
-    """Pairs beyond the limits, each under the first that applies, and lines cut."""
+    """Pairs beyond the limits, each under the first that applies; lines cut; lines with NULs."""
 
     empty: int = 0
     ratio: int = 0
     too_long: int = 0
     cut: int = 0
+    nul: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def encode_split(
     """Write both sides of a split and return what the manifest says about it.
 
     With `documents`, lines `<d>` begin documents, and that file says where. A line over 100,000
-    characters is cut there in any case, which is counted and said.
+    characters is cut there in any case; that, and NUL characters, are counted and said.
     """
     counts, counter = Counts(), DocumentCounter()
     source_lengths, target_lengths = LengthStatistics(), LengthStatistics()
@@ -130,6 +131,8 @@ def read_chunks(source: Path, target: Path, documents: bool, counts: Counts) -> 
         lines = (chunk.source, chunk.target)
         for side, line, path in zip(lines, pair, (source, target), strict=True):
             characters += min(len(line), LONGEST_LINE)
+            if NUL in line:
+                report_nul(line, path, number, counts)
             side.append(line if len(line) <= LONGEST_LINE else cut(line, path, number, counts))
         if len(chunk) == CHUNK_LINES or characters > CHUNK_CHARACTERS:
             yield chunk
@@ -156,12 +159,19 @@ def cut(line: str, path: Path, number: int, counts: Counts) -> str:
     """The start of a line that is too long to be a sentence."""
     if counts.cut == 0:
         console.print(
-            f"warning: {path}, line {number} has {len(line):,} characters and is cut after "
+            f"warning: {path}, line {number:,} has {len(line):,} characters and is cut after "
             f"{LONGEST_LINE:,}; further such lines are counted",
             markup=False,
         )
     counts.cut += 1
     return line[:LONGEST_LINE]
+
+
+def report_nul(line: str, path: Path, number: int, counts: Counts) -> None:
+    """Count a line that has NUL characters, and show the first of them."""
+    if counts.nul == 0:
+        console.print(describe_nul(line, f"{path}, line {number:,}"), markup=False)
+    counts.nul += 1
 
 
 def choose(source: Lengths, target: Lengths, limits: Limits, counts: Counts) -> Selection:

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from reluformer.data.corpus import SIDES, Manifest
 
@@ -13,7 +14,7 @@ REASONS = {"empty": "empty on a side", "ratio": "of unequal length", "too_long":
 
 def corpus_table(manifest: Manifest) -> Table:
     """One row for each side of each split; percentages are percentiles of the length."""
-    title = f"{manifest.data['name']} ({manifest.digest[:12]}), lengths in tokens"
+    title = Text(f"{manifest.data['name']} ({manifest.digest[:12]}), lengths in tokens")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("split")
     table.add_column("side")
@@ -24,7 +25,7 @@ def corpus_table(manifest: Manifest) -> Table:
             counts = split[side]
             table.add_row(
                 name if side == SIDES[0] else "",
-                manifest.data[f"{side}_lang"],
+                Text(manifest.data[f"{side}_lang"]),
                 f"{split['sentences']:,}" if side == SIDES[0] else "",
                 f"{counts['tokens']:,}",
                 f"{counts['unknown'] / max(counts['tokens'], 1):.2%}",
@@ -42,6 +43,8 @@ def losses(manifest: Manifest) -> Iterator[str]:
         found = [_loss(split, key, fates[key]) for key in REASONS if split[key]]
         if split["cut"]:
             found.append(f"{split['cut']:,} endless lines cut")
+        if split.get("nul"):  # not in corpora of earlier versions
+            found.append(f"{split['nul']:,} lines with NUL characters")
         if found:
             yield f"{name}: of {split['lines']:,} pairs {', '.join(found)}"
 

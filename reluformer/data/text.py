@@ -23,6 +23,7 @@ from reluformer.errors import UserError
 
 CHUNK_BYTES = 1 << 20
 BOM = "\ufeff"
+NUL = "\0"  # an ordinary character of a line that no vocabulary knows
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 EXCERPT_CHARACTERS = 40
 
@@ -43,15 +44,18 @@ def read_lines(path: Path) -> Iterator[str]:
     """
     with open_text(path) as file:
         for number, raw in enumerate(file, start=1):
-            line = decode_line(raw, path, number)
-            yield line.removeprefix(BOM) if number == 1 else line
+            yield decode_line(raw, path, number)
 
 
 def decode_line(raw: bytes, where: Path | str, number: int) -> str:
-    """One line as text, without its end; `where` and `number` are for the error message."""
+    """Line `number` (from 1) as text, without its end; the first one without a byte order mark.
+
+    `where` is for the error message.
+    """
     raw = raw.removesuffix(b"\n").removesuffix(b"\r")
     try:
-        return raw.decode("utf-8")
+        line = raw.decode("utf-8")
+        return line.removeprefix(BOM) if number == 1 else line
     except UnicodeDecodeError as error:
         position = f"{where}, line {number}, byte {error.start + 1}"
         found = f"0x{raw[error.start]:02x}"
@@ -60,6 +64,15 @@ def decode_line(raw: bytes, where: Path | str, number: int) -> str:
         else:
             remedy = "convert the file to UTF-8 or mend the line"
         raise UserError(f"{position}: not valid UTF-8 ({found}); {remedy}") from None
+
+
+def describe_nul(line: str, where: str) -> str:
+    """A warning about a line that has NUL characters and keeps them."""
+    byte = len(line.partition(NUL)[0].encode()) + 1
+    return (
+        f"warning: {where}, byte {byte}: a NUL character, as in UTF-16 or damaged text; it is read "
+        "as an unknown character, and so is every further one"
+    )
 
 
 def scan_text(path: Path) -> TextScan:

@@ -80,7 +80,8 @@ def translate_file(
         translator.counts = WindowCounts(**notes)
         started = perf_counter()
         if done:
-            console.print(f"{output}: {done:,} of {source.lines:,} lines are there, going on")
+            there = f"{output}: {done:,} of {source.lines:,} lines are there, going on"
+            console.print(there, markup=False)
         task = bar.add_task("translating", total=source.lines, completed=done)
         translate_pairs(
             translator,

@@ -115,7 +115,8 @@ class PartialFile:
         if self.path.stat().st_size == 0:
             self.path.unlink()
         elif self.identity is not None:
-            console.print(f"{self.path} has what is done; the same command goes on from there")
+            said = f"{self.path} has what is done; the same command goes on from there"
+            console.print(said, markup=False)
 
     def publish(self) -> None:
         """Give the finished file its name."""

@@ -12,6 +12,7 @@ from reluformer.console import console
 from reluformer.data.batch import collate_sources
 from reluformer.data.documents import Mark, parse_mark
 from reluformer.data.moses import looks_tokenised
+from reluformer.data.text import NUL, describe_nul
 from reluformer.data.vocabulary import LONGEST_PIECE, Vocabulary
 from reluformer.data.windows import Window, WindowOptions, cut_windows
 from reluformer.decoding.hypothesis import Hypothesis
@@ -108,6 +109,7 @@ class Translator:
         self.windows = windows or WindowOptions()
         self.overlap = overlap
         self.counts = WindowCounts()
+        self._nul_reported = False
         if long_input == "extrapolate" and self.windows.length:
             self._make_room(self.windows.length)
 
@@ -188,6 +190,9 @@ class Translator:
     def _read(self, number: int, line: str) -> _Source:
         if mark := parse_mark(line):
             return _Source(number, line, str(mark), [], 0, mark)
+        if NUL in line and not self._nul_reported:
+            console.print(describe_nul(line, f"line {number:,}"))
+            self._nul_reported = True
         limit = min(self.trained_length or LONGEST_LINE, self.model.max_positions - 1)
         # No piece is longer than LONGEST_PIECE: what is behind so many characters would be cut.
         most = LONGEST_LINE if self.long_input == "extrapolate" else (limit + 1) * LONGEST_PIECE

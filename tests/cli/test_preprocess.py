@@ -77,11 +77,25 @@ def change_nothing(text: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "arguments", "parts"),
     [
-        (spoil_line_count, [], ["train.de has 40 lines", "train.en has 41", "line 41"]),
-        (spoil_encoding, [], ["valid.de, line 2, byte 4", "not valid UTF-8 (0xf6)"]),
+        pytest.param(
+            spoil_line_count,
+            [],
+            ["train.de has 40 lines", "train.en has 41", "line 41"],
+            marks=pytest.mark.check("B1"),
+        ),
+        pytest.param(
+            spoil_encoding,
+            [],
+            ["valid.de, line 2, byte 4", "not valid UTF-8 (0xf6)"],
+            marks=pytest.mark.check("B2"),
+        ),
         (remove_valid, [], ["valid.en does not exist"]),
-        (empty_train, [], ["train.de", "train.en are empty"]),
-        (blank_train, [], ["no text to learn a vocabulary from"]),
+        pytest.param(
+            empty_train, [], ["train.de", "train.en are empty"], marks=pytest.mark.check("B3")
+        ),
+        pytest.param(
+            blank_train, [], ["no text to learn a vocabulary from"], marks=pytest.mark.check("B3")
+        ),
         (change_nothing, ["data.vocab_size=5000"], ["`vocab_size` is 5,000", "or less"]),
         (change_nothing, ["data.vocab_size=9"], ["`vocab_size` is 9", "`character_coverage`"]),
         (change_nothing, ["data.vocab_size=3"], ["`vocab_size` must be above 4", "but is 3"]),

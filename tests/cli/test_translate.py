@@ -2,20 +2,16 @@
 
 import io
 import json
+import re
 import shutil
 import sys
-from dataclasses import asdict
 
 import pytest
-import torch
 import yaml
-from small_models import model_config
+from small_runs import write_run
 
 from reluformer.cli.translate import main
-from reluformer.config.build import build_model
-from reluformer.config.data import DataConfig
 from reluformer.data.vocabulary import train_vocabulary
-from reluformer.training.checkpoint import Progress, save_checkpoint
 
 LINES = ["Der Hund läuft.", "", "Ein kleines Haus, ein großer Hund!", "Warum nicht?"]
 SHORT = ("decode.max_len_a=0", "decode.max_len_b=6", "threads=1")
@@ -24,20 +20,8 @@ SHORT = ("decode.max_len_a=0", "decode.max_len_b=6", "threads=1")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A run whose training text was in Moses tokens and lower case."""
-    folder = tmp_path_factory.mktemp("run")
-    text = folder / "text"
-    text.write_text("\n".join(LINES * 50).lower().replace(".", " .") + "\n", encoding="utf-8")
-    vocabulary = train_vocabulary([text], size=45).vocabulary
-    data = DataConfig("tiny", "de", "en", "text", "binary", moses=True, lowercase=True)
-    model = model_config("relu", max_positions=32, share_embeddings="none")
-    config = {"model": asdict(model), "data": asdict(data)}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    for side in ("source", "target"):
-        (folder / f"vocabulary.{side}.model").write_bytes(vocabulary.model)
-    torch.manual_seed(1)
-    built = build_model(model, len(vocabulary), len(vocabulary), True)
-    save_checkpoint(folder / "checkpoints" / "checkpoint_best.safetensors", built, Progress())
-    return folder
+    lines = [line.lower().replace(".", " .") for line in LINES * 50]
+    return write_run(tmp_path_factory.mktemp("run"), lines, moses=True)
 
 
 @pytest.fixture
@@ -148,17 +132,45 @@ def test_a_terminal_gets_a_prompt_and_the_n_best(run, folder, here, monkeypatch)
         (["input=in.de", "decode.n_best=9"], "`n_best` must not exceed `beam_size` (5)"),
         (["input=in.de", "format=xml"], "`format` must be one of text, jsonl, fairseq"),
         (["reference=in.de"], "`reference` goes with `input` and `format` jsonl or fairseq only"),
-        (["input=bad.de"], "bad.de, line 2, byte 1: not valid UTF-8 (0xff)"),
+        pytest.param(
+            ["input=bad.de"],
+            "bad.de, line 2, byte 1: not valid UTF-8 (0xff)",
+            marks=pytest.mark.check("B2"),
+        ),
+        pytest.param(
+            ["input=in.de", "reference=bad.de", "format=jsonl"],
+            "bad.de, line 2, byte 1: not valid UTF-8 (0xff)",
+            marks=pytest.mark.check("B2"),
+        ),
+        pytest.param(
+            ["input=in.de", "reference=short.en", "format=jsonl", "output=out"],
+            "in.de has 4 lines, but short.en has 3; judging by the lines' lengths they part near",
+            marks=pytest.mark.check("B1"),
+        ),
         (["input=in.de", "checkpoint=7"], "checkpoint_7.safetensors: no such checkpoint"),
     ],
 )
 def test_wrong_settings_and_files(run, folder, here, settings, message):
     (here / "bad.de").write_bytes(b"gut\n\xff\n")
+    write(here / "short.en", LINES[1:])
     before = sorted(path.name for path in here.iterdir())
     assert message in run(main, f"run={folder}", *settings).error()
     assert sorted(path.name for path in here.iterdir()) == before
 
 
+@pytest.mark.check("B2")
+def test_wrong_bytes_at_a_terminal(run, folder, here, monkeypatch):
+    for errors in ("strict", "surrogateescape"):
+        give(monkeypatch, "", terminal=True)
+        sys.stdin.buffer.write(b"gut\nb\xfcse\n")
+        sys.stdin.buffer.seek(0)
+        sys.stdin.reconfigure(errors=errors)
+        done = run(main, f"run={folder}", *SHORT)
+        assert done.code == 2
+        assert re.search(r"error: line \d is not valid UTF-8", done.err)
+
+
+@pytest.mark.check("B2")
 def test_wrong_bytes_on_standard_input(run, folder, here, monkeypatch):
     give(monkeypatch, "")
     sys.stdin.buffer.write(b"gut\nb\xfcse\n")

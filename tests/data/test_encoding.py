@@ -71,6 +71,7 @@ def test_without_enforcement_every_line_stays_and_is_counted(sides: tuple[Side, 
     assert (described["sentences"], described["empty"], described["too_long"]) == (7, 2, 3)
 
 
+@pytest.mark.check("B4")
 def test_endless_lines_are_cut_in_bounded_chunks(tmp_path: Path) -> None:
     lines = ["x" * (LONGEST_LINE + 1)] * 50 + ["fine", "y" * 10_000_000]
     for name in ("a", "b"):
@@ -82,6 +83,17 @@ def test_endless_lines_are_cut_in_bounded_chunks(tmp_path: Path) -> None:
         assert max(sum(map(len, getattr(chunk, side))) for chunk in chunks) < 3_000_000
         read = [line for chunk in chunks for line in getattr(chunk, side)]
         assert read == [line[:LONGEST_LINE] for line in lines]
+
+
+@pytest.mark.check("B2")
+def test_lines_with_nuls_are_kept_counted_and_shown(sides: tuple[Side, Side], capsys) -> None:
+    sides[0].text.write_text("a b\nä b\0c\n\0\n")
+    sides[1].text.write_text("a\nb\nc\n")
+    described = encode_split(*sides, 3, Limits(max_length=9), threads=1)
+    assert (described["sentences"], described["nul"]) == (3, 2)
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 1
+    assert f"{sides[0].text}, line 2, byte 5: a NUL character" in warnings[0]
 
 
 LENGTHS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=8)

@@ -83,6 +83,8 @@ def test_separate_vocabularies_know_their_own_language_only(texts: Texts, tmp_pa
     assert 3 in corpus.target_vocabulary.encode("Straße")
 
 
+@pytest.mark.check("B2")
+@pytest.mark.check("B3")
 def test_odd_lines_keep_valid_and_test_aligned(texts: Texts, tmp_path: Path) -> None:
     odd = ["", "a\u2028b", "\0", "c\rd", "\u0085", "Haus the " * 20_000]
     for paths in texts.values():
@@ -139,6 +141,9 @@ def test_another_corpus_is_refused_or_replaced_whole(texts: Texts, tmp_path: Pat
     assert contents(folder) == contents(tmp_path / "fresh")
 
 
+@pytest.mark.check("B1")
+@pytest.mark.check("B2")
+@pytest.mark.check("B3")
 def test_what_cannot_be_done_destroys_nothing(texts: Texts, tmp_path: Path) -> None:
     folder = tmp_path / "binary"
     prepare(texts, folder)
@@ -192,6 +197,7 @@ class Killed(BaseException):
     """Stands for whatever ends a process; no handler of ours may swallow it."""
 
 
+@pytest.mark.check("B7")
 def test_stopped_anywhere_the_next_run_gives_the_same_bytes(
     texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +254,7 @@ prepare(find_texts(folder / "text", "de", "en"), folder / "killed")
 """
 
 
+@pytest.mark.check("B7")
 @pytest.mark.parametrize("k", [2, 6, 9, 13])
 def test_a_killed_process_is_continued(texts: Texts, tmp_path: Path, k: int) -> None:
     """As above, but with no chance to clean up; finished parts are not made again."""
@@ -266,6 +273,7 @@ def test_a_killed_process_is_continued(texts: Texts, tmp_path: Path, k: int) -> 
     assert contents(folder) == contents(tmp_path / "reference")
 
 
+@pytest.mark.check("B7")
 def test_parts_of_another_corpus_are_not_taken_over(texts: Texts, tmp_path: Path) -> None:
     folder = tmp_path / "binary"
     with pytest.raises(UserError, match="is left to train on"):

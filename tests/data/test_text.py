@@ -1,14 +1,19 @@
+import codecs
 import gzip
 import random
+import re
 from pathlib import Path
 
 import pytest
+from fuzzing import cases
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reluformer.data.text import count_lines, first_suspicious_line, iterate_parallel, read_lines
 from reluformer.errors import UserError
 
+# What makes random bytes look like text, or just not.
+PARTS = [b"\n", b"\r\n", b"\0", codecs.BOM_UTF8, codecs.BOM_UTF16_LE, "ä€🙂".encode(), b"a" * 70]
 ODD = [
     "",
     " ",
@@ -27,6 +32,7 @@ def write(path: Path, data: bytes | str) -> Path:
     return path
 
 
+@pytest.mark.check("B2")
 def test_only_lf_ends_a_line(tmp_path: Path) -> None:
     for end in ("\n", "\r\n"):
         path = write(tmp_path / "x", "".join(line + end for line in ODD))
@@ -34,6 +40,7 @@ def test_only_lf_ends_a_line(tmp_path: Path) -> None:
         assert count_lines(path) == len(ODD)
 
 
+@pytest.mark.check("B2")
 @given(st.lists(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]))))
 def test_any_text_keeps_its_lines(tmp_path_factory, lines: list[str]) -> None:
     path = write(tmp_path_factory.getbasetemp() / "any", "".join(f"{x}\n" for x in lines))
@@ -44,6 +51,8 @@ def test_any_text_keeps_its_lines(tmp_path_factory, lines: list[str]) -> None:
     assert count_lines(path) == len(lines)
 
 
+@pytest.mark.check("B2")
+@pytest.mark.check("B3")
 @pytest.mark.parametrize(
     ("data", "lines"),
     [("", []), ("\n", [""]), ("a", ["a"]), ("a\nb", ["a", "b"]), ("\ufeffa\n\ufeffb\n", None)],
@@ -67,10 +76,11 @@ def test_compressed_text_is_the_same_text(tmp_path: Path) -> None:
         list(read_lines(packed))
 
 
-def test_damage_is_reported_where_python_finds_it(tmp_path: Path) -> None:
-    """100 random damages; the place is worked out anew from the whole file's bytes."""
+@pytest.mark.check("B2")
+def test_damage_is_reported_where_python_finds_it(tmp_path: Path, trials) -> None:
+    """Random damages; the place is worked out anew from the whole file's bytes."""
     clean, rng = "Süße Grüße aus Köln …\n" * 40, random.Random(0)
-    for _ in range(100):
+    for _ in range(trials(100, 1000)):
         data = bytearray(clean.encode())
         data[rng.randrange(len(data))] = rng.choice([0x80, 0xC0, 0xF5, 0xFF, 0xED])
         path = write(tmp_path / "x", bytes(data))
@@ -85,6 +95,28 @@ def test_damage_is_reported_where_python_finds_it(tmp_path: Path) -> None:
             assert len(list(read_lines(path))) == count_lines(path)
 
 
+@pytest.mark.check("B6")
+def test_bytes_are_lines_or_our_error(tmp_path: Path, trials) -> None:
+    """And the quick scan agrees with the reading line by line, whatever the bytes."""
+    path = tmp_path / "x"
+
+    @cases(trials(200, 10_000))
+    @given(st.lists(st.binary(max_size=8) | st.sampled_from(PARTS)).map(b"".join))
+    def agree(data: bytes) -> None:
+        path.write_bytes(data)
+        try:
+            lines = list(read_lines(path))
+        except UserError as error:
+            with pytest.raises(UserError, match=re.escape(str(error))):
+                count_lines(path)
+        else:
+            unfinished = not data.endswith(b"\n") and data != b""
+            assert count_lines(path) == len(lines) == data.count(b"\n") + unfinished
+
+    agree()
+
+
+@pytest.mark.check("B2")
 def test_utf16_and_unreadable_files(tmp_path: Path) -> None:
     path = write(tmp_path / "x", "Hallo\nWelt\n".encode("utf-16"))
     with pytest.raises(UserError, match=r"line 1, byte 1: .* looks like UTF-16"):
@@ -100,6 +132,7 @@ def sentences(count: int, seed: int) -> list[str]:
     return ["wort " * rng.randint(1, 30) + f"{i}" for i in range(count)]
 
 
+@pytest.mark.check("B1")
 @pytest.mark.parametrize("lost", [0, 1, 57, 198, 199])
 @pytest.mark.parametrize("count", [1, 3])
 def test_unequal_files_part_where_lines_were_lost(tmp_path: Path, lost: int, count: int) -> None:
@@ -115,6 +148,8 @@ def test_unequal_files_part_where_lines_were_lost(tmp_path: Path, lost: int, cou
         iterate_parallel(source, target)
 
 
+@pytest.mark.check("B1")
+@pytest.mark.check("B3")
 def test_equal_files_are_paired(tmp_path: Path) -> None:
     source, target = write(tmp_path / "a", "1\n\n3"), write(tmp_path / "b", "x\ny\nz\n")
     assert list(iterate_parallel(source, target)) == [("1", "x"), ("", "y"), ("3", "z")]

@@ -327,6 +327,7 @@ def test_the_real_document_release(run, corpora):
         ({"en": ["<d>"]}, "has 4 lines, but doc/test.en has 1"),
     ],
 )
+@pytest.mark.check("B1")
 def test_a_damaged_document_release_is_one_clear_line(run, change, said):
     text = {"de": ["<d>", "a", "<d>", "b"], "en": ["<d>", "a", "<d>", "b"]}
     for split in ("train", "valid", "test"):
@@ -386,6 +387,7 @@ def test_wrong_settings_and_sources_are_one_clear_line(run, arguments, said):
     assert not TEXT.exists()
 
 
+@pytest.mark.check("B2")
 def test_text_that_is_no_utf8_names_file_line_and_byte(run):
     given = Release(Random(1)).unpack()
     path = Path("release/txt/en/ep-99-10-04.txt")

@@ -170,6 +170,7 @@ def test_a_second_run_does_nothing_and_other_options_are_refused(run, contents):
         ("IWSLT14.TED.tst2010.de-en.en.xml", ["\udcff"], "line 1, byte 1: not valid UTF-8"),
     ],
 )
+@pytest.mark.check("B1")
 def test_a_defective_archive_is_one_clear_line(run, member, lines, said):
     files = official_layout()
     del files[f"de-en/{member}"]

@@ -81,6 +81,7 @@ def test_repeated_pairs_do_not_leak_into_the_test_set(run):
     assert counts["dropped"]["leaked"] > 0
 
 
+@pytest.mark.check("B3")
 def test_drops_are_counted_by_reason(run):
     de, en = numbered(20)
     de += ["", "Wort", "lang " * 40, "zwei Wörter", "Satz 3"]
@@ -95,6 +96,7 @@ def test_drops_are_counted_by_reason(run):
     assert counts["train"]["pairs"] == 8
 
 
+@pytest.mark.check("B2")
 def test_odd_characters_end_no_line_and_survive(run):
     de, en = numbered(20)
     odd = ["a\u2028b", "c\u0085d", "e\x0cf", "g\rh", "\u202eRTL", "k\x1cl", "i" + "\u0301" * 200]
@@ -103,6 +105,7 @@ def test_odd_characters_end_no_line_and_survive(run):
     assert {(line, line) for line in odd} <= set(kept)
 
 
+@pytest.mark.check("B2")
 @pytest.mark.parametrize("moses", ["true", "false"])
 def test_no_line_moves_whatever_it_holds(run, moses):
     odd = ["\x00", "\u2028", "a\x00b", "\u2028 c \u2029", "\ufeffd", "\u200b", "e\r\rf", "\t g"]
@@ -121,6 +124,7 @@ def test_no_line_moves_whatever_it_holds(run, moses):
     assert kept + sum(counts["dropped"].values()) == counts["read"] == 80
 
 
+@pytest.mark.check("B7")
 def test_the_result_does_not_depend_on_interruptions(run, contents, monkeypatch):
     de, en = [f"Satz, {i}!" for i in range(60)], [f"“sentence” {i}" for i in range(60)]
     assert files(run, de, en, "moses=true", "name=whole")[0] == 0
@@ -208,9 +212,16 @@ def test_a_second_run_does_nothing_and_a_different_one_is_refused(run, contents)
 @pytest.mark.parametrize(
     ("de", "en", "said"),
     [
-        (["a"] * 30, ["b"] * 29, "a.de has 30 lines, but a.en.gz has 29"),
-        ([], [], "a.de and a.en.gz hold no lines"),
-        ([""] * 30, [" "] * 30, "leave none of the 0 usable pairs"),
+        pytest.param(
+            ["a"] * 30,
+            ["b"] * 29,
+            "a.de has 30 lines, but a.en.gz has 29",
+            marks=pytest.mark.check("B1"),
+        ),
+        pytest.param([], [], "a.de and a.en.gz hold no lines", marks=pytest.mark.check("B3")),
+        pytest.param(
+            [""] * 30, [" "] * 30, "leave none of the 0 usable pairs", marks=pytest.mark.check("B3")
+        ),
         (["a"] * 12, ["b"] * 12, "leave none of the 12 usable pairs"),
         (["a"] * 30, ["b"] * 30, "none is left for train"),
     ],
@@ -223,6 +234,7 @@ def test_unusable_text_is_one_clear_line(run, de, en, said):
     assert not TEXT.exists()
 
 
+@pytest.mark.check("B2")
 def test_invalid_utf8_names_file_line_and_byte(run):
     write("a.en", ["x"] * 3)
     Path("a.de").write_bytes(b"eins\nzw\xffei\ndrei\n")
@@ -232,6 +244,7 @@ def test_invalid_utf8_names_file_line_and_byte(run):
     assert not Path("data").exists()
 
 
+@pytest.mark.check("B1")
 def test_unequal_counts_of_the_test_set_are_found_before_any_work(run):
     folder(run)
     write("c/test_2016.de", ["zwei", "Zeilen"])

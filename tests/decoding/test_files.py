@@ -33,6 +33,7 @@ def stop_at(line):
     return as_text
 
 
+@pytest.mark.check("B3")
 def test_every_line_has_one(translator, source, tmp_path):
     run(translator(), source, tmp_path / "new" / "out.en")
     lines = (tmp_path / "new" / "out.en").read_text(encoding="utf-8").split("\n")
@@ -116,6 +117,7 @@ def test_references_stand_beside_their_lines(translator, source, tmp_path):
     ]
 
 
+@pytest.mark.check("B1")
 def test_references_must_be_as_many(translator, source, tmp_path):
     reference = tmp_path / "ref.en"
     reference.write_text("one\ntwo\n")
@@ -123,6 +125,7 @@ def test_references_must_be_as_many(translator, source, tmp_path):
         Input.scan(source, reference)
 
 
+@pytest.mark.check("B2")
 def test_wrong_bytes_are_named_before_anything_is_done(translator, source, tmp_path):
     raw = source.read_bytes().split(b"\n")
     raw[15] = b"abc\xff"
@@ -132,6 +135,7 @@ def test_wrong_bytes_are_named_before_anything_is_done(translator, source, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["in.de"]
 
 
+@pytest.mark.check("B3")
 def test_an_empty_file_is_refused(translator, tmp_path):
     (tmp_path / "in.de").write_bytes(b"")
     with pytest.raises(UserError, match=r"in\.de is empty: there is nothing to translate"):
@@ -157,6 +161,7 @@ def test_a_stream_is_answered_buffer_by_buffer(translator, source, tmp_path, cap
     assert seen[2].count(b"\n") == 2
 
 
+@pytest.mark.check("B2")
 def test_odd_characters_end_no_line(translator, tmp_path):
     text = "der\u2028hund\u0085ein\x0bhaus\x0c.\x1c\x00\rende\r\nein haus.\n"
     (tmp_path / "in.de").write_bytes(text.encode())

@@ -62,6 +62,7 @@ def test_beam_of_one_is_greedy(model, sources):
         assert best.tokens == tokens
 
 
+@pytest.mark.check("B8")
 @pytest.mark.parametrize("beam_size", [1, 5])
 def test_a_batch_equals_each_sentence_alone(model, sources, beam_size):
     options = DecodeOptions(**SHORT, beam_size=beam_size, n_best=beam_size)
@@ -72,6 +73,7 @@ def test_a_batch_equals_each_sentence_alone(model, sources, beam_size):
         assert [h.score for h in found] == pytest.approx([h.score for h in alone], rel=1e-5)
 
 
+@pytest.mark.check("B8")
 def test_samples_do_not_depend_on_the_batch(model, sources):
     options = DecodeOptions(
         **SHORT, beam_size=3, n_best=3, sampling=True, temperature=0.8, top_p=0.9

@@ -17,6 +17,7 @@ def lines(words):
     return ["", *(words(n, 1 + n % 9) for n in range(20)), "  ", words(50), "\t", ""]
 
 
+@pytest.mark.check("B3")
 def test_one_line_for_each_line_in_order(translator, lines):
     subject = translator()
     found = subject.translate(lines)
@@ -28,6 +29,7 @@ def test_one_line_for_each_line_in_order(translator, lines):
         assert alone.text == translation.text
 
 
+@pytest.mark.check("B8")
 @pytest.mark.parametrize("max_tokens", [1, 30, 100_000])
 def test_the_budget_changes_no_translation(translator, lines, max_tokens):
     expected = [translation.text for translation in translator().translate(lines)]
@@ -37,6 +39,7 @@ def test_the_budget_changes_no_translation(translator, lines, max_tokens):
     assert sum(advanced) == len(lines)
 
 
+@pytest.mark.check("B4")
 def test_long_lines_are_cut_and_named(translator, words, capsys):
     """And a neighbour of any length is not touched."""
     subject = translator(max_positions=20)
@@ -51,6 +54,21 @@ def test_long_lines_are_cut_and_named(translator, words, capsys):
     assert [t.text for t in (found[0], found[3])] == [subject.translate([short])[0].text] * 2
 
 
+@pytest.mark.check("B2")
+def test_nuls_are_unknown_characters_and_said_once(translator, words, capsys):
+    """Their lines and all others have their translations."""
+    subject = translator()
+    found = subject.translate([words(1), "\0", f"ä{words(2)}\0{words(3)}", words(4), "a\0"])
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 1
+    assert "line 2, byte 1: a NUL character" in warnings[0]
+    assert all(translation.text for translation in found)
+    plain = subject.translate([words(1), words(4)])
+    assert [found[0].text, found[3].text] == [translation.text for translation in plain]
+    [unknown] = subject.translate([f"ä{words(2)}☃{words(3)}"])
+    assert found[2].text == unknown.text
+
+
 def test_lines_longer_than_training_saw_are_cut_and_counted(translator, words, capsys):
     """Though the model has positions for them."""
     subject = translator(trained_length=30)
@@ -63,6 +81,7 @@ def test_lines_longer_than_training_saw_are_cut_and_counted(translator, words, c
     assert whole.dropped == 0
 
 
+@pytest.mark.check("B4")
 def test_spaces_make_no_line_long(translator, words, capsys):
     spaced = " " * 2000 + words(1, 2).replace(" ", " " * 2000)
     [found] = translator(max_positions=20).translate([spaced])
