@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from reluformer.errors import UserError
 
+LONGEST_NAME = 200  # bytes; file systems allow 255, with what is added to it
+
 
 def check_positive(name: str, value: float) -> None:
     if not (value > 0 and math.isfinite(value)):
@@ -24,3 +26,13 @@ def check_share(name: str, value: float) -> None:
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise UserError(f"`{name}` must be one of {', '.join(choices)}, but is {value!r}")
+
+
+def check_name(name: str, value: str) -> None:
+    """What becomes the name of a folder or file must not lead out of the one that it is put in."""
+    fits = value.isprintable() and len(value.encode(errors="replace")) <= LONGEST_NAME
+    if not value or "/" in value or value in (".", "..") or not fits:
+        raise UserError(
+            f"`{name}` must be one folder's name, without `/`, in one line of {LONGEST_NAME} bytes "
+            f"at most, but is {value!r}"
+        )

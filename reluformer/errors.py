@@ -7,3 +7,20 @@ class UserError(Exception):
     Commands print it as `error: ...` and exit with status 2; anything else that escapes a
     command is a defect of the toolkit.
     """
+
+    status = 2
+
+    def __str__(self) -> str:
+        """One line whatever names it holds, without what a terminal would take for commands."""
+        text = super().__str__()
+        return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+class TrainingFailedError(UserError):
+    """Training could not go on, though its settings are valid; exit status 3.
+
+    The numbers were not finite, memory did not suffice, or another process was lost. What was
+    saved before is whole.
+    """
+
+    status = 3

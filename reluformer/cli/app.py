@@ -20,7 +20,8 @@ The docstring is the text of `--help`; the comment behind a field of the datacla
 line of a yaml, is that setting's meaning there. A nested dataclass field needs the default
 `MISSING`, so that its `__post_init__` sees only finished values.
 
-Exit codes: 0 done, 1 a defect of the toolkit, 2 wrong input or settings, 130 interrupted.
+Exit codes: 0 done, 1 a defect of the toolkit, 2 wrong input or settings, 3 training failed, 130
+interrupted; docs/failures.md says what is behind each.
 """
 
 import functools
@@ -90,7 +91,7 @@ def run_command(
         sys.stdout.flush()
     except UserError as error:
         report(str(error))
-        return WRONG_INPUT
+        return error.status
     except BrokenPipeError:
         # Whoever read our output has closed it; the interpreter's last flush must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,6 +1,7 @@
 """Training from settings: corpus, model, loop, in the run's folder."""
 
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from reluformer.training.loss import Criterion
 from reluformer.training.memory import attention_cost, keep_freed_memory
 from reluformer.training.metrics import read_metrics
 from reluformer.training.parallel import Processes, join_processes
+from reluformer.training.signals import StopRequest
 from reluformer.training.validation import Validation
 
 Splits = dict[str, Split]
@@ -41,7 +43,15 @@ def train_run(config: TrainConfig) -> None:
     keep_freed_memory()
     if config.threads:
         torch.set_num_threads(config.threads)
-    processes = join_processes(choose_device(config.device))
+    with StopRequest() as stop:
+        reason = _train_in_folder(config, stop)
+    if reason == "stopped":
+        raise KeyboardInterrupt
+
+
+def _train_in_folder(config: TrainConfig, stop: StopRequest) -> str:
+    patience = timedelta(minutes=config.train.process_timeout)
+    processes = join_processes(choose_device(config.device), patience)
     try:
         corpus = Corpus.open(config.data.binary)
         check_corpus(corpus, config)
@@ -55,17 +65,17 @@ def train_run(config: TrainConfig) -> None:
         ).to(processes.device)
         splits = open_splits(corpus, config.windows)
         check_lengths(corpus, splits, config.windows, model.max_positions)
-        training = _training(config, corpus, splits, model, processes)
+        training = _training(config, corpus, splits, model, processes, stop)
         lock = RunLock(training.run)
         processes.on_first(lock.acquire)
         try:
-            reason = _train(training, config, corpus, splits)
+            return _train(training, config, corpus, splits)
+        except RuntimeError as error:
+            raise processes.lost(error) or error from None
         finally:
             lock.release()
     finally:
         processes.leave()
-    if reason == "stopped":
-        raise KeyboardInterrupt
 
 
 def check_corpus(corpus: Corpus, config: TrainConfig) -> None:
@@ -127,6 +137,7 @@ def _training(
     splits: Splits,
     model: Transformer,
     processes: Processes,
+    stop: StopRequest,
 ) -> Training:
     model.recompute = config.train.recompute
     stream = _stream(config, corpus, splits["train"], model, processes)
@@ -151,6 +162,7 @@ def _training(
         config.optim,
         config.loss,
         config.seed,
+        stop,
     )
 
 
@@ -217,7 +229,7 @@ def _announce(folder: Path, model: Transformer, config: TrainConfig, training: T
     progress, processes = training.progress, training.processes
     left = config.train.max_updates - progress.update
     console.print(
-        f"[bold]{folder}[/bold]: {count_parameters(model):,} parameters, "
+        f"{folder}: {count_parameters(model):,} parameters, "
         f"{processes.world_size} process(es) on {processes.device}, {config.train.precision}; "
         f"update {progress.update}, {max(left, 0)} to go"
     )

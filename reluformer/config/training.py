@@ -5,12 +5,11 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from reluformer.checks import check_choice, check_not_negative, check_positive
+from reluformer.checks import check_choice, check_name, check_not_negative, check_positive
 from reluformer.config.data import DataConfig
 from reluformer.config.model import ModelConfig
 from reluformer.data.windows import WindowOptions
 from reluformer.decoding.options import DecodeOptions
-from reluformer.errors import UserError
 from reluformer.training.options import FitOptions, LossOptions, OptimOptions
 
 
@@ -36,8 +35,7 @@ class TrainConfig:
         check_not_negative("seed", self.seed)
         if self.threads is not None:
             check_positive("threads", self.threads)
-        if not self.name or "/" in self.name:
-            raise UserError(f"`name` must be one folder's name, without `/`, but is {self.name!r}")
+        check_name("name", self.name)
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
 
 
@@ -57,6 +55,7 @@ MAY_CHANGE = (
     "train.save_interval",
     "train.keep_checkpoints",
     "train.patience",
+    "train.process_timeout",
     "data.text",
     "data.binary",
 )

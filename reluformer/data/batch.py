@@ -44,6 +44,26 @@ class Batch:
         }
         return replace(self, **moved)
 
+    def halves(self) -> list["Batch"]:
+        """The batch as two of half as many rows, or as it is if it has one row only."""
+        middle = (len(self) + 1) // 2
+        parts = [slice(0, middle), slice(middle, len(self))]
+        return [self._rows(part) for part in parts] if len(self) > 1 else [self]
+
+    def _rows(self, rows: slice) -> "Batch":
+        src_lengths, tgt_lengths = self.src_lengths[rows], self.tgt_lengths[rows]
+        source, target = slice(int(src_lengths.max())), slice(int(tgt_lengths.max()))
+        return Batch(
+            src_tokens=self.src_tokens[rows, source],
+            src_lengths=src_lengths,
+            prev_output_tokens=self.prev_output_tokens[rows, target],
+            target=self.target[rows, target],
+            tgt_lengths=tgt_lengths,
+            ids=self.ids[rows],
+            num_source_tokens=int(src_lengths.sum()),
+            num_target_tokens=int(tgt_lengths.sum()),
+        )
+
 
 def collate(split: Split, ids: npt.NDArray[np.integer]) -> Batch:
     """The sentence pairs `ids` of a split, in this order."""

@@ -1,8 +1,8 @@
 """Checkpoints: one safetensors file each, written whole or not at all, and never unpickled.
 
-A full checkpoint holds `model.*` (weights), `optimiser.*` (Adam's moments) and, as JSON in the
-header, the `Progress`; those kept for translation and averaging hold `model.*` only. The header has
-a digest of all of it, which is checked before anything is used.
+A full checkpoint holds `model.*` (weights), `optimiser.*` (Adam's moments) and, in the header,
+`full` and the `Progress` as JSON; those kept for translation and averaging hold `model.*` only. The
+header has a digest of all of it, which is checked before anything is used.
 
     checkpoints/checkpoint_last.safetensors     the newest state, full: training resumes from it
     checkpoints/checkpoint_previous.safetensors the one before, should the newest be damaged or lost
@@ -17,7 +17,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -29,6 +30,11 @@ from reluformer.errors import UserError
 
 FORMAT = "reluformer-2"
 WITHOUT_DIGEST = "reluformer-1"  # of development versions; read, but not checked
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # Adam's, of each weight
+# Of a file that is read, so that none takes long to refuse: ten times what a hundred layers need.
+LARGEST_HEADER_BYTES = 4 << 20
+MOST_TENSORS = 10_000
+LARGEST_SHARE = 5  # of the model's weights; weights and moments are three times as large
 NUMBERED = re.compile(r"checkpoint_(\d+)\.safetensors")
 
 
@@ -46,6 +52,10 @@ class Progress:
     best_metric: float | None = None  # higher is better: BLEU, or minus the loss
     best_update: int = 0
     validations_since_best: int = 0
+    validation_due: bool = False  # stopped before the end of this update's validation
+    not_finite_in_a_row: int = 0  # updates whose gradient was not, up to this one
+    went_back_to: int | None = None  # the update whose weights were taken up again
+    halved_in_a_row: int = 0
     target_tokens: int = 0
     training_seconds: float = 0.0
     window: dict[str, float] = field(default_factory=dict)  # sums since the last line of the log
@@ -73,7 +83,7 @@ def save_last(
     for name, parameter in model.named_parameters():
         for key, value in optimiser.state.get(parameter, {}).items():
             tensors[f"optimiser.{key}.{name}"] = value
-    write_tensors(path, tensors, _described(progress), keep_as=previous)
+    write_tensors(path, tensors, {**_described(progress), "full": "yes"}, keep_as=previous)
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
@@ -101,6 +111,7 @@ def write_tensors(
         seal = Seal(described)
         for name in sorted(plain):
             seal.add(name, plain[name])
+        temporary(path).unlink(missing_ok=True)  # if it is a link, to a file elsewhere
         save_file(plain, temporary(path), {**described, "digest": seal.digest})
         with temporary(path).open("rb") as file:
             make_durable(file)
@@ -135,6 +146,7 @@ def load_weights(path: Path, model: nn.Module) -> Progress:
     Raises DamagedCheckpointError if the file is not as it was written, UserError if it is missing
     or holds another model.
     """
+    _check_size(path, model)
     tensors, metadata = read_tensors(path, "model.")
     _copy_weights(path, tensors, model)
     return _progress(path, metadata)
@@ -142,11 +154,15 @@ def load_weights(path: Path, model: nn.Module) -> Progress:
 
 def load_training_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
     """Put back weights and Adam's moments, bit for bit; errors are those of `load_weights`."""
+    _check_size(path, model)
     tensors, metadata = read_tensors(path)
     progress = _progress(path, metadata)
     keys = {name.split(".")[1] for name in tensors if name.startswith("optimiser.")}
-    if progress.update and not keys:
+    # A full one has none where no update took a step.
+    if progress.update and not keys and "full" not in metadata:
         raise UserError(f"{path}: holds no optimiser state: training cannot continue from it")
+    if keys:
+        _check_moments(path, tensors, model)
     _copy_weights(path, tensors, model)
     for name, parameter in model.named_parameters():
         optimiser.state[parameter] = {
@@ -183,9 +199,41 @@ def _copy_weights(path: Path, tensors: Mapping[str, Tensor], model: nn.Module) -
                 f"{path}: `{name.removeprefix('model.')}` has shape {list(tensors[name].shape)}, "
                 f"the model of this configuration {list(tensor.shape)}"
             )
+        if tensors[name].dtype != tensor.dtype:
+            raise UserError(
+                f"{path}: `{name.removeprefix('model.')}` is of {tensors[name].dtype}, the model "
+                f"of this configuration of {tensor.dtype}"
+            )
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(tensors[name])
+
+
+def _check_moments(path: Path, tensors: Mapping[str, Tensor], model: nn.Module) -> None:
+    shapes = {
+        f"optimiser.{key}.{name}": torch.Size() if key == "step" else parameter.shape
+        for name, parameter in model.named_parameters()
+        for key in MOMENTS
+    }
+    found = {name: one for name, one in tensors.items() if name.startswith("optimiser.")}
+    for name in sorted(shapes.keys() | found.keys()):
+        tensor = found.get(name)
+        if tensor is None or tensor.shape != shapes.get(name) or not tensor.is_floating_point():
+            raise UserError(
+                f"{path}: `{name}` is not what Adam needs for this model: training cannot continue "
+                "from it"
+            )
+
+
+def _check_size(path: Path, model: nn.Module) -> None:
+    """Raise DamagedCheckpointError if the file is too large for the model, before it is read."""
+    weights = sum(tensor.nbytes for tensor in own_tensors(model).values())
+    largest = LARGEST_SHARE * weights + LARGEST_HEADER_BYTES
+    if path.is_file() and path.stat().st_size > largest:
+        raise DamagedCheckpointError(
+            f"{path}: has {path.stat().st_size:,} bytes, but no checkpoint of this model has more "
+            f"than {largest:,}"
+        )
 
 
 def numbered_checkpoints(run: Path) -> list[Path]:
@@ -213,16 +261,20 @@ def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[
         raise UserError(f"{path}: no such checkpoint; there are: {', '.join(there) or 'none'}")
     found: dict[str, Tensor] = {}
     try:
+        _check_header(path)
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             kind, digest = metadata.get("format"), metadata.pop("digest", None)
             if kind not in (FORMAT, WITHOUT_DIGEST):
                 raise UserError(
-                    f"{path}: format {kind!r} instead of {FORMAT!r}: not a checkpoint of ours, or "
-                    "one of a newer version"
+                    f"{path}: format {kind!r:.40} instead of {FORMAT!r}: not a checkpoint of ours, "
+                    "or one of a newer version"
                 )
             seal = Seal(metadata)
-            for name in sorted(file.keys()):
+            names = sorted(file.keys())
+            if len(names) > MOST_TENSORS:
+                raise DamagedCheckpointError(f"{path}: holds {len(names):,} tensors")
+            for name in names:
                 tensor = file.get_tensor(name)
                 seal.add(name, tensor)
                 if name.startswith(prefix):
@@ -236,8 +288,30 @@ def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[
     return found, metadata
 
 
+def _check_header(path: Path) -> None:
+    """Raise DamagedCheckpointError if the header is too large to be parsed in a moment."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > LARGEST_HEADER_BYTES:
+        raise DamagedCheckpointError(
+            f"{path}: not a readable checkpoint (header of {size:,} bytes)"
+        )
+
+
 def _progress(path: Path, metadata: dict[str, str]) -> Progress:
     try:
-        return Progress(**json.loads(metadata.get("progress", "{}")))
-    except (TypeError, ValueError) as error:
+        progress = Progress(**json.loads(metadata.get("progress", "{}")))
+        for name, kind in get_type_hints(Progress).items():
+            if not _is_of(kind, getattr(progress, name)):
+                raise TypeError(f"`{name}` is {getattr(progress, name)!r:.40}")
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: was written by another version of reluformer: {error}") from None
+    return progress
+
+
+def _is_of(kind: Any, value: Any) -> bool:
+    """Whether a value from JSON is of a kind such as `float | None` or `dict[str, Any]`."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if isinstance(value, int) and float in kinds:
+        return True
+    return isinstance(value, tuple(get_origin(one) or one for one in kinds))

@@ -4,12 +4,14 @@ import math
 import resource
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 from reluformer.analysis.capture import measure_attention
 from reluformer.console import console, progress_bar
+from reluformer.data.batch import Batch
 from reluformer.data.batching import BatchStream
 from reluformer.data.stages import Stages
 from reluformer.errors import UserError
@@ -23,17 +25,21 @@ from reluformer.training.checkpoint import (
     save_last,
 )
 from reluformer.training.compiling import compile_layers, uncompiled
+from reluformer.training.failures import (
+    MOST_HALVED,
+    MOST_NOT_FINITE,
+    find_not_finite,
+    not_finite_error,
+    too_many_halved_error,
+)
 from reluformer.training.loss import Criterion
 from reluformer.training.metrics import MetricsLog, say
 from reluformer.training.options import FitOptions, LossOptions, OptimOptions
 from reluformer.training.parallel import Processes
 from reluformer.training.schedule import learning_rate, regulariser_weight
-from reluformer.training.signals import StopRequest
+from reluformer.training.signals import Stopped, StopRequest
 from reluformer.training.update import UpdateResult, run_update
 from reluformer.training.validation import Validation
-
-# Updates in a row without a finite gradient before training gives up.
-MOST_SKIPPED = 10
 
 
 class Training:
@@ -50,6 +56,7 @@ class Training:
         optim: OptimOptions,
         loss: LossOptions,
         seed: int,
+        stop: StopRequest,
     ) -> None:
         self.run = run
         self.criterion = criterion
@@ -57,14 +64,13 @@ class Training:
         self.stream = stream
         self.validation = validation
         self.processes = processes
-        self.options, self.optim, self.loss, self.seed = fit, optim, loss, seed
+        self.options, self.optim, self.loss, self.seed, self.stop = fit, optim, loss, seed, stop
         self.optimiser = adam(criterion, optim)
         self.micro_batches = fit.update_freq * processes.world_size
         # Updates of earlier stages, whose validations say nothing of what is learned after them.
         earlier = stream.batches if isinstance(stream, Stages) else 0
         self.before_last_stage = earlier // self.micro_batches
         self.progress = Progress(stream=stream.state_dict(), micro_batches=self.micro_batches)
-        self.skipped_in_a_row = 0
 
     def resume(self) -> bool:
         """Continue from checkpoint_last if there is one, or from the one before if it is damaged.
@@ -118,31 +124,36 @@ class Training:
     def fit(self) -> str:
         """Train to the end and say why it ended: `max_updates`, `patience` or `stopped`.
 
-        `stopped` (Ctrl-C, SIGTERM) is not the end: the same command continues. Raises UserError
-        if gradients stay infinite or NaN.
+        `stopped` (by a signal) is not the end: the same command continues. Raises
+        TrainingFailedError if gradients stay infinite or NaN, or memory is too small.
         """
-        if self._out_of_patience():
-            return "patience"
         log = MetricsLog(self.run, self.progress.update) if self.processes.is_first else None
         if self.options.compile:
             compile_layers(self.model)
         wrapped = self.processes.wrap(self.criterion)
         try:
-            with StopRequest() as stop, progress_bar() as bar:
+            with progress_bar() as bar:
                 task = bar.add_task("training", total=self.options.max_updates)
-                while self.progress.update < self.options.max_updates:
+                if self.progress.validation_due:
+                    self._validate_and_save(log)
+                while not (ended := self._ended()):
                     self._update(wrapped, log)
                     bar.update(task, completed=self.progress.update)
                     self._validate_and_save(log)
-                    if self._out_of_patience():
-                        return "patience"
-                    if self.processes.any(stop.wanted):
-                        self._save_last()
-                        return "stopped"
-            return "max_updates"
+            if ended == "stopped":
+                self._save_last()
+            return ended
         finally:
             if log is not None:
                 log.close()
+
+    def _ended(self) -> str:
+        """Why training ends here; nothing if it goes on."""
+        if self.processes.any(self.stop.wanted):
+            return "stopped"
+        if self._out_of_patience():
+            return "patience"
+        return "max_updates" if self.progress.update >= self.options.max_updates else ""
 
     def _update(self, wrapped: torch.nn.Module, log: MetricsLog | None) -> None:
         started = time.perf_counter()
@@ -168,6 +179,7 @@ class Training:
         self.progress.update = update
         self.progress.stream = self.stream.state_dict()
         self._count(result, time.perf_counter() - started)
+        self._judge(result, batches, weight)
         if update % self.options.log_interval == 0:
             self._log(log, rate, weight)
         if update % self.options.statistics_interval == 0 and log is not None:
@@ -185,17 +197,59 @@ class Training:
             sums |= {"gradient_norm": result.gradient_norm * tokens, "counted_tokens": tokens}
         else:
             sums["skipped"] = 1.0
+        sums["halved"] = float(result.halvings > 0)
         window = self.progress.window
         for name, value in sums.items():
             window[name] = window.get(name, 0.0) + value
-        self.skipped_in_a_row = 0 if result.stepped else self.skipped_in_a_row + 1
-        if self.skipped_in_a_row >= MOST_SKIPPED:
-            raise UserError(
-                f"the gradient was not finite for {MOST_SKIPPED} updates in a row, the last one "
-                f"{self.progress.update}: lower `optim.learning_rate` or raise "
-                "`optim.warmup_updates`; the checkpoints in "
-                f"{self.run / 'checkpoints'} are from before that"
+
+    def _judge(self, result: UpdateResult, batches: list[Batch], weight: float) -> None:
+        """Count failures; those in a row take the weights back once, and then end training."""
+        progress = self.progress
+        halved = progress.halved_in_a_row + 1 if result.halvings else 0
+        not_finite = 0 if result.stepped else progress.not_finite_in_a_row + 1
+        progress.halved_in_a_row, progress.not_finite_in_a_row = halved, not_finite
+        if halved >= MOST_HALVED:
+            raise too_many_halved_error(self.options.max_tokens, result.halvings)
+        if not_finite < MOST_NOT_FINITE:
+            return
+        if progress.went_back_to is not None or not self._take_weights_back():
+            finding = find_not_finite(
+                self.criterion,
+                batches,
+                result.totals,
+                seed=self.seed,
+                update=progress.update,
+                regulariser_weight=weight,
+                precision=self.options.precision,
+                world_size=self.processes.world_size,
+                rank=self.processes.rank,
             )
+            rank = self.processes.rank
+            path = self.run / (f"not_finite-{rank}.json" if rank else "not_finite.json")
+            raise not_finite_error(path, finding, batches, progress.update, progress.went_back_to)
+
+    def _take_weights_back(self) -> bool:
+        """Take up the weights and moments of the newest checkpoint from before these failures.
+
+        Data and schedule go on, so that other sentences follow (as Chowdhery et al. 2022, "PaLM",
+        section 5.1, did at spikes of the loss). Returns whether there is such a checkpoint.
+        """
+        for name in ("last", "previous"):
+            path = checkpoint_path(self.run, name)
+            if path.exists():
+                then = load_training_state(path, self.model, self.optimiser)
+                # Without a step since, a later one has the weights of now.
+                if then.update <= self.progress.update - MOST_NOT_FINITE:
+                    self.progress.went_back_to = then.update
+                    self.progress.not_finite_in_a_row = 0
+                    if self.processes.is_first:
+                        console.print(
+                            f"the gradient was not finite for {MOST_NOT_FINITE} updates in a row: "
+                            f"going on at update {self.progress.update} with the weights of update "
+                            f"{then.update}"
+                        )
+                    return True
+        return False
 
     def _log(self, log: MetricsLog | None, rate: float, weight: float) -> None:
         """Means over the target tokens since the last line, without the skipped updates.
@@ -220,6 +274,7 @@ class Training:
             "regulariser_weight": weight,
             "gradient_norm": mean("gradient_norm"),
             "skipped_updates": window.get("skipped", 0.0),
+            "halved_updates": window.get("halved", 0.0),
             "learning_rate": rate,
             "tokens_per_second": window["tokens"] / window["seconds"],
             "tokens_per_update": window["tokens"] / window["updates"],
@@ -234,29 +289,35 @@ class Training:
         at_end = update == options.max_updates
         validates = self.validation and (update % options.valid_interval == 0 or at_end)
         saves = update % options.save_interval == 0
-        if validates:
-            self._validate(log)
+        if validates and not self._validate(log):
+            return
         if validates or saves or at_end:
             self._save_last()
         if saves and options.keep_checkpoints:
             self.processes.on_first(self._save_numbered)
 
-    def _validate(self, log: MetricsLog | None) -> None:
+    def _validate(self, log: MetricsLog | None) -> bool:
         """Validate on the first process, then let all agree on whether it was the best so far.
 
         Until the last stage has begun the newest is the best, so that patience begins behind it.
+        Returns False where a stop came in between: then it is due when training continues.
         """
         report: dict[str, float] = {}
         progress, metric = self.progress, self.options.best_metric
 
         def validate() -> None:
             if self.validation is not None and log is not None:
-                with uncompiled():
-                    report.update(self.validation.run(self.criterion, self.processes.device))
-                log.write("valid", progress.update, report)
-                console.print(f"[bold]{progress.update:>7}  valid[/bold]  {described(report)}")
+                with uncompiled(), suppress(Stopped):
+                    device = self.processes.device
+                    report.update(self.validation.run(self.criterion, device, self.stop))
+                    log.write("valid", progress.update, report)
+                    said = f"[bold]{progress.update:>7}  valid[/bold]  {described(report)}"
+                    console.print(said, markup=True)
 
         self.processes.on_first(validate)
+        progress.validation_due = self.processes.any(self.processes.is_first and not report)
+        if progress.validation_due:
+            return False
         value = report.get(metric, 0.0) * (1 if metric == "bleu" else -1)  # higher is better
         value = -math.inf if math.isnan(value) else value
         own = torch.tensor(value, dtype=torch.float64, device=self.processes.device)
@@ -270,6 +331,7 @@ class Training:
             self.processes.on_first(lambda: save_checkpoint(path, self.model, progress))
         else:
             progress.validations_since_best += 1
+        return True
 
     def _out_of_patience(self) -> bool:
         patience = self.options.patience

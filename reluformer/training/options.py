@@ -73,6 +73,7 @@ class FitOptions:
     keep_checkpoints: int
     calibration_sentences: int
     calibration_ratio: float
+    process_timeout: float
 
     def __post_init__(self) -> None:
         for name in (
@@ -86,6 +87,7 @@ class FitOptions:
             "save_interval",
             "calibration_sentences",
             "calibration_ratio",
+            "process_timeout",
         ):
             check_positive(f"train.{name}", getattr(self, name))
         for name in ("valid_sentences", "patience", "keep_checkpoints"):

@@ -1,6 +1,7 @@
 """Processes that train together, as torchrun starts them; one process alone is the simple case."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,10 +10,10 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from reluformer.errors import UserError
+from reluformer.errors import TrainingFailedError, UserError
 
-# A rank that waits longer for the others gives up instead of hanging for ever.
-PATIENCE = timedelta(minutes=30)
+# For so long a process that waited in vain waits for the others to say that they are there.
+ROLL_CALL = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Processes:
     rank: int = 0
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    roll_call: distributed.ProcessGroup | None = None  # used only once the others are missed
 
     @property
     def is_first(self) -> bool:
@@ -60,13 +62,32 @@ class Processes:
         if self.any(failure is not None):
             raise failure or UserError("stopped, as the first process did; it says why")
 
+    def lost(self, error: RuntimeError) -> TrainingFailedError | None:
+        """What to end with if the error is that of waiting for another process, else None."""
+        if self.world_size == 1 or not re.search("gloo|nccl", str(error), re.IGNORECASE):
+            return None
+        others = "process 0, or one that process 0 names," if self.rank else "another process"
+        try:
+            distributed.monitored_barrier(self.roll_call, ROLL_CALL, wait_all_ranks=True)
+        except RuntimeError as answer:
+            if silent := re.search(r"Ranks? ([\d, ]+) failed", str(answer)):
+                others = f"process {silent[1]}"
+        return TrainingFailedError(
+            f"{others} of {self.world_size} does not answer ({str(error).split('] ')[-1]}): look "
+            "for what it said last; the same command continues from the newest checkpoint, and "
+            "torchrun does by itself with --max-restarts"
+        )
+
     def leave(self) -> None:
         if self.world_size > 1:
             distributed.destroy_process_group()
 
 
-def join_processes(device: torch.device) -> Processes:
-    """Find the others through torchrun's environment variables; alone where there are none."""
+def join_processes(device: torch.device, timeout: timedelta) -> Processes:
+    """Find the others through torchrun's environment variables; alone where there are none.
+
+    A process that waits longer than `timeout` for the others ends instead of hanging for ever.
+    """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         return Processes(device=device)
@@ -74,5 +95,6 @@ def join_processes(device: torch.device) -> Processes:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, timeout=PATIENCE)
-    return Processes(distributed.get_rank(), world_size, device)
+    distributed.init_process_group(backend, timeout=timeout)
+    roll_call = distributed.new_group(backend="gloo", timeout=ROLL_CALL)
+    return Processes(distributed.get_rank(), world_size, device, roll_call)

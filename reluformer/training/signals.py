@@ -1,22 +1,34 @@
-"""Ctrl-C and SIGTERM as a request to finish the current update, save and leave."""
+"""Ctrl-C, SIGTERM and SIGUSR1 as a request to finish the current update, save and leave."""
 
 import signal
 from types import FrameType, TracebackType
 
 from reluformer.console import console
 
+# SIGUSR1 is what Slurm can be told to send some time before it ends a job. Windows has none.
+SIGNALS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])
+
+
+class Stopped(Exception):  # noqa: N818 - no error
+    """What is done now can be done again after the stop."""
+
 
 class StopRequest:
-    """Within the block, the first SIGINT or SIGTERM sets `wanted`; a second one acts at once."""
+    """Within the block, the first of the signals sets `wanted`; a second one acts at once."""
 
     def __init__(self) -> None:
         self.wanted = False
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             self._before[number] = signal.signal(number, self._receive)
         return self
+
+    def check(self) -> None:
+        """Raise Stopped where a stop is wanted."""
+        if self.wanted:
+            raise Stopped
 
     def __exit__(
         self,

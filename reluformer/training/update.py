@@ -1,26 +1,34 @@
 """One update: micro-batches to gradients to step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reluformer.data.batch import Batch
+from reluformer.errors import TrainingFailedError
 from reluformer.training.loss import Losses, Totals
 from reluformer.training.parallel import Processes
+
+# How often batches are halved before an update is given up.
+MOST_HALVINGS = 3
 
 
 @dataclass(frozen=True)
 class UpdateResult:
-    """Losses of the whole update (see `Losses`), its tokens, and whether it took the step."""
+    """Losses of the whole update (see `Losses`), its tokens, and whether it took the step.
+
+    `halvings` says how often its batches were halved because memory did not suffice.
+    """
 
     losses: dict[str, float]
     totals: Totals
     gradient_norm: float
     stepped: bool
+    halvings: int
 
 
 def run_update(
@@ -39,19 +47,26 @@ def run_update(
     """Accumulate gradients over the batches and all processes, clip, step.
 
     `criterion` is a `Criterion`, wrapped by `Processes.wrap`. A gradient that is not finite
-    takes no step, on any process. `clip_norm` 0 does not clip.
+    takes no step, on any process. `clip_norm` 0 does not clip. One process alone that runs out of
+    memory begins again with its batches in halves: the same gradient, but for the noise of
+    dropout. Raises TrainingFailedError where that does not help, or among several processes.
     """
     criterion.train()
     totals = count_tokens(batches, processes)
-    sums = torch.zeros(len(Losses._fields), device=processes.device)
-    for i, batch in enumerate(batches):
-        reseed(seed, update, i * processes.world_size + processes.rank)
-        last = i == len(batches) - 1
-        with _synchronising(criterion, last):
-            with autocast(processes.device, precision):
-                losses = criterion(batch, totals, regulariser_weight)
-            (losses.total * processes.world_size).backward()  # wrapped gradients are averaged
-        sums += torch.stack([part.detach().to(sums.device) for part in losses])
+
+    def gradients(parts: Sequence[Batch]) -> Tensor:
+        """Those of all parts, added up in the parameters; returns the sums of `Losses`."""
+        sums = torch.zeros(len(Losses._fields), device=processes.device)
+        for i, batch in enumerate(parts):
+            reseed(seed, update, i * processes.world_size + processes.rank)
+            with _synchronising(criterion, i == len(parts) - 1):
+                with autocast(processes.device, precision):
+                    losses = criterion(batch, totals, regulariser_weight)
+                (losses.total * processes.world_size).backward()  # wrapped gradients are averaged
+            sums += torch.stack([part.detach().to(sums.device) for part in losses])
+        return sums
+
+    sums, halvings = within_memory(gradients, batches, optimiser, processes)
     processes.sum(sums)
     gradient_norm = nn.utils.clip_grad_norm_(criterion.parameters(), clip_norm or float("inf"))
     stepped = bool(torch.isfinite(gradient_norm))
@@ -61,7 +76,41 @@ def run_update(
         optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     named = dict(zip(Losses._fields, sums.tolist(), strict=True))
-    return UpdateResult(named, totals, float(gradient_norm), stepped)
+    return UpdateResult(named, totals, float(gradient_norm), stepped, halvings)
+
+
+def within_memory(
+    gradients: Callable[[Sequence[Batch]], Tensor],
+    batches: Sequence[Batch],
+    optimiser: torch.optim.Optimizer,
+    processes: Processes,
+) -> tuple[Tensor, int]:
+    """What `gradients` returns, of the batches or, if need be, of their halves, and how often
+    these were halved."""
+    for halvings in range(MOST_HALVINGS + 1):
+        try:
+            return gradients(batches), halvings
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            what = str(error).split("\n")[0]
+        # Outside the block, where the error no longer holds what the pass had in memory.
+        optimiser.zero_grad(set_to_none=True)
+        if processes.world_size > 1:  # the others wait for the gradients of this one
+            break
+        if processes.device.type == "cuda":
+            torch.cuda.empty_cache()
+        batches = [half for batch in batches for half in batch.halves()]
+    raise TrainingFailedError(
+        f"memory does not suffice for one update ({what}): train under another `name` with a lower "
+        "`train.max_tokens`, or with train.recompute=true; the checkpoints there are whole"
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """On a CPU PyTorch has no class of its own for that."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "can't allocate memory" in str(error)
 
 
 def count_tokens(batches: Sequence[Batch], processes: Processes) -> Totals:

@@ -18,6 +18,7 @@ from reluformer.decoding.search import translate_batch
 from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer
 from reluformer.training.loss import Criterion, Totals
+from reluformer.training.signals import StopRequest
 from reluformer.training.update import autocast
 
 
@@ -55,18 +56,26 @@ class Validation:
         count = min(sentences, len(split))
         self.translated = np.linspace(0, len(split) - 1, count).round().astype(np.int64)
 
-    def run(self, criterion: Criterion, device: torch.device) -> dict[str, float]:
-        """loss and nll in nats per token, perplexity, and bleu where sentences are translated."""
+    def run(
+        self, criterion: Criterion, device: torch.device, stop: StopRequest
+    ) -> dict[str, float]:
+        """loss and nll in nats per token, perplexity, and bleu where sentences are translated.
+
+        Raises Stopped before the end where a stop is wanted.
+        """
         with evaluating(criterion), torch.no_grad(), autocast(device, self.precision):
-            report = self._losses(criterion, device)
+            report = self._losses(criterion, device, stop)
             if len(self.translated):
-                report["bleu"] = self._bleu(criterion.model, device)
+                report["bleu"] = self._bleu(criterion.model, device, stop)
         return report
 
-    def _losses(self, criterion: Criterion, device: torch.device) -> dict[str, float]:
+    def _losses(
+        self, criterion: Criterion, device: torch.device, stop: StopRequest
+    ) -> dict[str, float]:
         smoothed = nll = 0.0
         tokens = 0
         for ids in self._batches(np.arange(len(self.split))):
+            stop.check()
             batch = collate(self.split, ids).to(device)
             losses = criterion(batch, Totals(1, 1), 0.0)  # sums, to be divided at the end
             smoothed += float(losses.smoothed)
@@ -78,9 +87,10 @@ class Validation:
             "perplexity": math.exp(min(nll / tokens, 50.0)),
         }
 
-    def _bleu(self, model: Transformer, device: torch.device) -> float:
+    def _bleu(self, model: Transformer, device: torch.device, stop: StopRequest) -> float:
         hypotheses: dict[int, str] = {}
         for ids in track(list(self._batches(self.translated)), "validating"):
+            stop.check()
             batch = collate(self.split, ids).to(device)
             found = translate_batch(model, batch.src_tokens, batch.src_lengths, self.decode)
             for i, best in zip(ids.tolist(), found, strict=True):

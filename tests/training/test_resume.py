@@ -1,17 +1,15 @@
 """A continued run equals the uninterrupted one, bit for bit; so do its logs."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
-from reversal import make_criterion
+from trainings import make_training, metrics
 
 from reluformer.data.batching import BatchStream
 from reluformer.data.corpus import Corpus
 from reluformer.data.stages import Stages
-from reluformer.decoding.options import DecodeOptions
-from reluformer.errors import UserError
+from reluformer.errors import TrainingFailedError, UserError
 from reluformer.training.checkpoint import (
     checkpoint_path,
     load_weights,
@@ -19,62 +17,6 @@ from reluformer.training.checkpoint import (
 )
 from reluformer.training.loop import Training
 from reluformer.training.metrics import MetricsLog, drop_lines_after
-from reluformer.training.options import FitOptions, LossOptions, OptimOptions
-from reluformer.training.parallel import Processes
-from reluformer.training.validation import Validation
-
-TIMING = ("tokens_per_second", "memory_mb")
-
-
-def make_training(run: Path, corpus: Corpus, max_updates: int, **changes: object) -> Training:
-    values = {
-        "max_updates": max_updates,
-        "max_tokens": 256,
-        "update_freq": 2,
-        "memory_aware": False,
-        "recompute": False,
-        "compile": False,
-        "precision": "fp32",
-        "log_interval": 3,
-        "statistics_interval": 4,
-        "valid_interval": 5,
-        "valid_max_tokens": 512,
-        "valid_sentences": 10,
-        "best_metric": "loss",
-        "patience": 0,
-        "save_interval": 4,
-        "keep_checkpoints": 2,
-        "calibration_sentences": 8,
-        "calibration_ratio": 1.0,
-        **changes,
-    }
-    fit = FitOptions(**values)
-    validation = Validation(
-        corpus.split("valid"),
-        corpus.target_vocabulary,
-        max_tokens=fit.valid_max_tokens,
-        sentences=fit.valid_sentences,
-        tokenised=True,
-        decode=DecodeOptions(beam_size=1),
-        precision="fp32",
-    )
-    return Training(
-        run,
-        make_criterion(corpus, dropout=0.3),
-        BatchStream(corpus.split("train"), fit.max_tokens, seed=1),
-        validation,
-        Processes(),
-        fit,
-        OptimOptions(0.01, "inverse_sqrt", 4, 0.0, 0.9, 0.98, 1e-8, 0.01, 1.0),
-        LossOptions(0.1, 0.1, 10),
-        seed=1,
-    )
-
-
-def metrics(run: Path) -> list[dict]:
-    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").split("\n")
-    entries = [json.loads(line) for line in lines if line]
-    return [{k: v for k, v in entry.items() if k not in TIMING} for entry in entries]
 
 
 @pytest.mark.check("A2")
@@ -142,6 +84,7 @@ def test_patience_begins_behind_the_first_stage(tmp_path: Path, reversal: Corpus
         training.optim,
         training.loss,
         seed=1,
+        stop=training.stop,
     )
     staged.optim.learning_rate = 1.0
     assert staged.fit() == "patience"
@@ -154,7 +97,7 @@ def test_a_run_that_diverges_ends_with_advice(tmp_path: Path, reversal: Corpus) 
     training = make_training(tmp_path, reversal, 40)
     with torch.no_grad():
         training.model.encoder_layers[0].ffn.keys.weight.fill_(torch.nan)
-    with pytest.raises(UserError, match=r"not finite for 10 updates in a row.*lower"):
+    with pytest.raises(TrainingFailedError, match=r"not finite for 5 updates in a row.*lower"):
         training.fit()
 
 
