@@ -11,6 +11,7 @@ from reluformer.errors import UserError
 
 def write_whole(path: Path, data: bytes) -> None:
     """Put a file in place, whole and durable, or leave what was there."""
+    temporary(path).unlink(missing_ok=True)  # if it is a link, to a file elsewhere
     with temporary(path).open("wb") as file:
         file.write(data)
         make_durable(file)

@@ -46,7 +46,7 @@ def draw_variance(
         panel.set_ylabel("layer")
         panel.set_title(site.replace("_", " "), size=10)
     figure.colorbar(image, ax=list(panels), label="var(update) / var(stream)")
-    figure.suptitle(title, size=10)
+    figure.suptitle(title, size=10, parse_math=False)  # it may name a file
     figure.savefig(path, dpi=130)
 
 

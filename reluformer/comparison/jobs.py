@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reluformer.durable import write_json
+from reluformer.errors import UserError
 
 INTERRUPTED = 130
 DONE, FAILED, STOPPED = "done", "failed", "stopped"
@@ -73,10 +74,15 @@ class Outcome:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What the file holds; nothing where there is none."""
+    """What the file holds; nothing where there is none. UserError where that is no JSON object."""
     if not path.is_file():
         return {}
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        values = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is damaged, or was not written by reluformer: delete it")
     return values
 
 

@@ -42,6 +42,11 @@ def style(place: int) -> dict[str, Any]:
     return {"color": COLOURS[place % len(COLOURS)], "linestyle": line}
 
 
+def plain(label: str) -> str:
+    """The label as it is: between dollars, matplotlib would read a formula."""
+    return label.replace("$", r"\$")
+
+
 def curve_of(runs: Sequence[dict[int, float]]) -> Curve:
     """Over the updates that all runs have reached."""
     updates = sorted(set.intersection(*(set(run) for run in runs)))
@@ -91,7 +96,8 @@ def draw_signals(results: Sequence[Result], path: Path) -> None:
 
 def draw_curve(axes: Axes, curve: Curve, label: str, look: dict[str, Any]) -> None:
     marker = "o" if len(curve.updates) == 1 else None
-    axes.plot(curve.updates, curve.means, label=label, linewidth=1.8, marker=marker, **look)
+    line: dict[str, Any] = {"linewidth": 1.8, "marker": marker, **look}
+    axes.plot(curve.updates, curve.means, label=plain(label), **line)
     axes.fill_between(curve.updates, curve.lowest, curve.highest, color=look["color"], alpha=0.15)
 
 
@@ -124,7 +130,7 @@ def draw_length(rows: Sequence[Row], bleu: str, path: Path) -> None:
     for place, (name, points) in enumerate(by_window_length(rows).items()):
         lengths, quality, spread = zip(*points, strict=True)
         axes.errorbar(
-            lengths, quality, yerr=spread, label=name, marker="o", capsize=3, **style(place)
+            lengths, quality, yerr=spread, label=plain(name), marker="o", capsize=3, **style(place)
         )
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:.0f}")
@@ -149,7 +155,7 @@ def draw_distance(rows: Sequence[Row], path: Path) -> None:
             places, right, spread = zip(*points, strict=True)
             look = style(place)
             axes.errorbar(
-                places, right, yerr=spread, label=row.label, marker="o", capsize=3, **look
+                places, right, yerr=spread, label=plain(row.label), marker="o", capsize=3, **look
             )
     axes.axhline(50, color="0.6", linewidth=0.8, linestyle="--")
     axes.set_xticks(range(len(BUCKETS)), BUCKETS)
@@ -189,7 +195,8 @@ def name_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, f
     figure.set_layout_engine("none")
     taken = [around(axes.transData.transform((x, y)).tolist()) for _, x, y in points]
     for name, x, y in points:
-        text = axes.annotate(name, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=9)
+        look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9}
+        text = axes.annotate(plain(name), (x, y), xytext=(0, 0), **look)
         places = PLACES if len(points) > 1 else PLACES[:1]
         for dx, dy in places:
             text.set_position((dx, dy))

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import PurePath
 from typing import Any
 
-from reluformer.checks import check_choice, check_not_negative, check_positive
+from reluformer.checks import check_choice, check_name, check_not_negative, check_positive
 from reluformer.config.sites import at_sites
 from reluformer.errors import UserError
 
@@ -39,8 +39,7 @@ class CompareConfig:
     job: int | None
 
     def __post_init__(self) -> None:
-        if not self.name or "/" in self.name:
-            raise UserError(f"`name` must be one folder's name, without `/`, but is {self.name!r}")
+        check_name("name", self.name)
         check_positive("jobs", self.jobs)
         if self.samples < 10:
             raise UserError(f"`samples` must be 10 or more, but is {self.samples}")
@@ -78,6 +77,7 @@ def check_label(label: str, setting: str) -> None:
     """A label names a folder and a row."""
     if not label or "/" in label or label.strip() != label or label.startswith("."):
         raise UserError(f"`{setting}` must have labels fit for a folder's name, not {label!r}")
+    check_name(setting, label)
 
 
 def expand_systems(

@@ -93,7 +93,7 @@ def draw(comparison: Comparison, folder: Path) -> None:
     for name in PICTURES:
         (folder / name).unlink(missing_ok=True)
     if not find_spec("matplotlib"):
-        console.print("pictures need matplotlib: pip install 'reluformer\\[analysis]'")
+        console.print("pictures need matplotlib: pip install 'reluformer[analysis]'")
         return
     from reluformer.comparison.pictures import (
         draw_curves,

@@ -68,6 +68,7 @@ def read_run(given: str) -> TrainedRun:
             "corpus": read_json(Path(folder) / "environment.json").get("corpus"),
         }
         name = label or str(settings["name"])
+        check_label(name, "name")
         return TrainedRun(folder, name, int(settings["seed"]), data, leaves(compared))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a training configuration: {error}") from None

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from reluformer.checks import check_choice, check_positive
+from reluformer.checks import check_choice, check_name, check_positive
 from reluformer.errors import UserError
 
 
@@ -34,6 +34,8 @@ class DataConfig:
     max_ratio: float | None = None  # drop training pairs with more tokens to a token; null: keep
 
     def __post_init__(self) -> None:
+        for name in ("name", "source_lang", "target_lang"):
+            check_name(name, getattr(self, name))
         if self.source_lang == self.target_lang:
             raise UserError(f"`source_lang` and `target_lang` are both {self.source_lang!r}")
         if Path(self.text).resolve() == Path(self.binary).resolve():

@@ -8,7 +8,8 @@ is interpolated.
 
 import importlib
 import inspect
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +20,11 @@ from reluformer.config.names import nearest
 from reluformer.errors import UserError
 
 PACKAGE = "reluformer"
+# Of a stored configuration, which has 4 KB in 5 levels.
+LARGEST_BYTES = 64 << 10
+DEEPEST = 20
+FORBIDDEN = re.compile("\\$\\{|[\0\ud800-\udfff]")  # however they are spelt: "\\x24{"
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, where PyYAML was built with it
 TARGET = "_target_"
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
 
@@ -142,15 +148,51 @@ def check_types(cls: type, settings: Mapping[str, Any]) -> None:
 def load_plain(path: Path) -> dict[str, Any]:
     """A configuration file as plain data: no objects, and no `${...}`, which could run code."""
     try:
-        text = path.read_text(encoding="utf-8")
-        data = yaml.safe_load(text)
+        with path.open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
+        if len(content) > LARGEST_BYTES:
+            raise UserError(
+                f"{path} is too large for a configuration: over {LARGEST_BYTES:,} bytes"
+            )
+        text = content.decode("utf-8")
+        _refuse_expansion(path, text)
+        data = LOADER(text).get_single_data()
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # also numbers and dates that Python has not
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if "${" in text:
         line = text[: text.index("${")].count("\n") + 1
         raise UserError(f"{path}, line {line}: `${{` is not allowed in a stored configuration")
     if not isinstance(data, dict):
         raise UserError(f"{path} must hold settings (key: value), but holds {type(data).__name__}")
+    for word in _words(data):
+        if FORBIDDEN.search(word):
+            raise UserError(f"{path}: {word!r:.60} is not allowed in a stored configuration")
     return data
+
+
+def _refuse_expansion(path: Path, text: str) -> None:
+    """Raise UserError for a text that would become far more than it is, or nested without end."""
+    depth = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.AliasEvent):
+            raise UserError(f"{path}, line {line}: aliases (`*`) are not allowed; write values out")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise UserError(f"{path}, line {line}: settings within settings, over {DEEPEST} levels")
+
+
+def _words(value: Any) -> Iterator[str]:
+    """All keys and values that are text."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _words(key)
+            yield from _words(item)
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            yield from _words(item)

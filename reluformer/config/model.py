@@ -6,6 +6,8 @@ from typing import Any
 from reluformer.checks import check_choice, check_positive, check_share
 from reluformer.errors import UserError
 
+LARGEST_TABLE = 1 << 28  # numbers in the table of positions: 1 GB
+
 
 @dataclass
 class ModelConfig:
@@ -41,6 +43,11 @@ class ModelConfig:
         if self.d_model % self.num_heads:
             raise UserError(
                 f"`num_heads` must divide `d_model` ({self.d_model}), but is {self.num_heads}"
+            )
+        if self.max_positions * self.d_model > LARGEST_TABLE:
+            raise UserError(
+                f"`max_positions` times `d_model` must be {LARGEST_TABLE:,} at most, but is "
+                f"{self.max_positions} times {self.d_model}"
             )
         if self.d_model % 2:
             raise UserError(f"`d_model` must be even (sines and cosines), but is {self.d_model}")

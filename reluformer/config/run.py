@@ -1,6 +1,7 @@
 """A trained run, read back from its folder."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from reluformer.data.vocabulary import Vocabulary
 from reluformer.data.windows import WindowOptions
 from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer
-from reluformer.training.checkpoint import checkpoint_path, load_weights
+from reluformer.training.checkpoint import checkpoint_path, load_weights, own_tensors
 
 Part = TypeVar("Part")
 
@@ -55,10 +56,33 @@ def load_run(
     windows = part_of(config, "windows", WindowOptions, path)
     source = Vocabulary.load(folder / VOCABULARIES["source"])
     target = Vocabulary.load(folder / VOCABULARIES["target"])
-    model = build_model(model_config, len(source), len(target), data.joint_vocabulary, allow)
-    load_weights(checkpoint_path(folder, checkpoint), model)
+    weights = checkpoint_path(folder, checkpoint)
+    built = (model_config, len(source), len(target), data.joint_vocabulary, allow)
+    check_fits(path, weights, *built)
+    model = build_model(*built)
+    load_weights(weights, model)
     model.to(choose_device(device)).eval()
     return Run(folder, model, source, target, data, windows)
+
+
+def check_fits(path: Path, weights: Path, config: ModelConfig, *built: Any) -> None:
+    """Raise UserError if the model has more weights than the checkpoint, before it takes memory.
+
+    Queries, keys, values and outputs alone tell for many layers; a model without memory for all.
+    """
+    if not weights.is_file():
+        return  # which is told when it is read
+    layers = config.encoder_layers + 2 * config.decoder_layers
+    needed = 4 * layers * config.d_model**2
+    if needed <= weights.stat().st_size:
+        # A class of the user's own may need real numbers, and is built with them later.
+        with torch.device("meta"), suppress(RuntimeError):
+            needed = sum(map(torch.numel, own_tensors(build_model(config, *built)).values()))
+    if needed > weights.stat().st_size:
+        raise UserError(
+            f"{path}: its model has {needed:,} weights or more, but {weights} has only "
+            f"{weights.stat().st_size:,} bytes: they do not belong together"
+        )
 
 
 def read_data(folder: Path) -> DataConfig:

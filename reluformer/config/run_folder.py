@@ -38,8 +38,14 @@ def prepare_folder(folder: Path, config: TrainConfig, corpus: Corpus) -> None:
     path = folder / CONFIG
     environment = folder / "environment.json"
     if path.exists():
-        changes = changed_settings(load_plain(path), now)
-        before = json.loads(environment.read_text(encoding="utf-8"))["corpus"]
+        try:
+            changes = changed_settings(load_plain(path), now)
+            before = json.loads(environment.read_bytes())["corpus"]
+        except (KeyError, TypeError, ValueError, RecursionError):
+            raise UserError(
+                f"{folder} has a {CONFIG} or {environment.name} that training did not write: take "
+                "another `name` or `run`, or delete that folder"
+            ) from None
         if before != corpus.manifest.digest:
             changes.append(f"corpus {config.data.binary}: its content is not what it was")
         if changes:

@@ -50,6 +50,7 @@ class Vocabulary:
             raise UserError(f"{name} is empty, not a SentencePiece model")
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+            self.pieces(range(len(self)))  # that each is text
         except (RuntimeError, ValueError, TypeError):
             raise UserError(f"{name} is not a SentencePiece model, or is damaged") from None
         ids = {key: getattr(self._processor, key)() for key in SPECIAL_IDS}

@@ -10,6 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from reluformer.console import console
 from reluformer.durable import write_whole
+from reluformer.errors import UserError
 
 
 class MetricsLog:
@@ -44,7 +45,7 @@ def drop_lines_after(path: Path, update: int) -> None:
         try:
             if json.loads(line)["update"] <= update:
                 kept.append(line + b"\n")
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     write_whole(path, b"".join(kept))
 
@@ -54,14 +55,17 @@ def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
     path = run / "metrics.jsonl"
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [entry for line in lines if line and (entry := json.loads(line))["kind"] == kind]
+    try:
+        entries = [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+        return [entry for entry in entries if entry["kind"] == kind]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise UserError(f"{path} is damaged, or was not written by training: mend it") from None
 
 
 def say(update: int, values: dict[str, float]) -> None:
     """One line for the person watching."""
     shown = "  ".join(f"{name} {_short(value)}" for name, value in values.items())
-    console.print(f"[bold]{update:>7}[/bold]  {shown}")
+    console.print(f"[bold]{update:>7}[/bold]  {shown}", markup=True)
 
 
 def _short(value: float) -> str:
