@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from limits import cheap
 from torch import nn
 
 from reluformer.config.instantiate import instantiate, load_plain
@@ -42,6 +43,7 @@ def test_builds_a_class_of_the_package() -> None:
     assert type(build({"_target_": SOFTMAX})).__name__ == "SoftmaxAttention"
 
 
+@pytest.mark.check("C1")
 @pytest.mark.parametrize(
     "target",
     [
@@ -58,6 +60,7 @@ def test_refuses_names_outside_the_package(target: str) -> None:
         build({"_target_": target, "args": "id"})
 
 
+@pytest.mark.check("C1")
 @pytest.mark.parametrize(
     "target",
     [
@@ -69,6 +72,9 @@ def test_refuses_names_outside_the_package(target: str) -> None:
         "reluformer.errors.UserError",  # a class, but no layer
         "reluformer.attention.nothing.SoftmaxAttention",
         "reluformer.attention.softmax.",
+        "reluformer..attention.SoftmaxAttention",
+        "reluformer.attention.\0.SoftmaxAttention",
+        f"reluformer.{'x' * 10_000}.SoftmaxAttention",
     ],
 )
 def test_refuses_what_is_no_layer_of_the_package(target: str) -> None:
@@ -130,6 +136,7 @@ def test_an_allowed_module_may_be_used_and_nested(stranger: str) -> None:
     assert type(build(node, allow=(stranger,)).inner[0]).__name__ == "SoftmaxAttention"
 
 
+@pytest.mark.check("C1")
 def test_a_nested_node_is_held_to_the_same_rule(stranger: str) -> None:
     node = {"_target_": f"{stranger}.Wrapper", "inner": {"a": {"_target_": "os.system"}}}
     with pytest.raises(UserError, match="may only name classes of reluformer, stranger"):
@@ -153,10 +160,34 @@ def test_a_stored_configuration_is_plain_data(tmp_path: Path) -> None:
     assert load_plain(path) == {"a": 1, "b": ["x", {"c": None}]}
 
 
+def bomb(levels: int) -> str:
+    """Ten to the power of the levels, in a line for each."""
+    first, more = "a0: &a0 [x]\n", range(1, levels)
+    return first + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in more)
+
+
+@pytest.mark.check("C4")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("a: 1\nb: ${oc.env:HOME}\n", "line 2: `\\$\\{` is not allowed"),
+        ('a: "\\x24{oc.env:HOME}"\n', "'\\$\\{oc.env:HOME}' is not allowed"),
+        ('a: {b: ["$\\\n  {evil:1}"]}\n', "is not allowed"),
+        ('a: "\\0"\n', "is not allowed"),
+        (bomb(10), "line 2: aliases"),
+        ("a: &a [*a]\n", "line 1: aliases"),
+        ("a: " + "[" * 30 + "]" * 30, "line 1: settings within settings, over 20 levels"),
+        ("a: " + "[" * 60_000, "over 20 levels"),
+        ("a: " + "{a: " * 15_000, "over 20 levels"),
+        ("- " * 30_000, "over 20 levels"),
+        ("a: " + "[" * 100_000 + "]" * 100_000, "too large for a configuration"),
+        ("a: 1\n" * 1_000_000, "too large for a configuration"),
+        ("a: " + "9" * 60_000, "not valid YAML"),
+        ("a: 2026-99-99\n", "not valid YAML"),
+        ("? [a]\n: 1\n", "not valid YAML"),
+        ("a: !!python/name:os.system\n", "not valid YAML"),
+        ("a: !!python/object/new:os.system [id]\n", "not valid YAML"),
+        ("a: 1\n---\nb: 2\n", "not valid YAML"),
         ("a: !!python/object/apply:os.system [id]\n", "not valid YAML"),
         ("a: [1\n", "not valid YAML"),
         ("- 1\n", "must hold settings"),
@@ -168,7 +199,18 @@ def test_refuses_a_stored_configuration_that_is_not(
 ) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=message):
+    with cheap(), pytest.raises(UserError, match=message) as error:
+        load_plain(path)
+    assert str(error.value).startswith(str(path))
+    assert len(str(error.value)) < 1_000
+
+
+@pytest.mark.check("C4")
+@pytest.mark.parametrize("text", ["a: 1\n" * 13_000, f"a: [{'1,' * 30_000}]\n"])
+def test_the_largest_configuration_is_read_at_once(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    with cheap():
         load_plain(path)
 
 

@@ -16,6 +16,8 @@ from download import ATTEMPTS, Download, Redirections
 
 from reluformer.errors import UserError
 
+pytestmark = pytest.mark.check("C7")
+
 DATA = os.urandom(500_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
 

@@ -130,6 +130,7 @@ def test_two_at_a_time_are_refused():
         output().make(never, overwrite=False)
 
 
+@pytest.mark.check("C6")
 @pytest.mark.parametrize("name", ["", "..", "a/b", "/abs", "a\nb", "-x", "x" * 101, "a b"])
 def test_names_that_leave_the_data_folder_are_refused(name):
     with pytest.raises(UserError, match="`name` must be"):

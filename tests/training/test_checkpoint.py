@@ -1,16 +1,22 @@
 """What is written is what is read, and what is wrong is named."""
 
+import json
 import random
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from checks import Trials
+from limits import cheap
 from safetensors.torch import save_file
 from small_models import make_model
 
 from reluformer.errors import UserError
 from reluformer.training.checkpoint import (
+    FORMAT,
+    MOST_TENSORS,
     DamagedCheckpointError,
     Progress,
     average_checkpoints,
@@ -22,6 +28,7 @@ from reluformer.training.checkpoint import (
     read_tensors,
     save_checkpoint,
     save_last,
+    write_tensors,
 )
 
 
@@ -125,3 +132,174 @@ def test_a_checkpoint_without_digest_is_read(tmp_path: Path) -> None:
     assert load_weights(path, other).update == 5
     name = "encoder_layers.0.ffn.keys.weight"
     assert torch.equal(other.get_parameter(name), model.get_parameter(name))
+
+
+def header_of(tensors: bytes) -> bytes:
+    """A header in our format; `tensors` are its other entries, as JSON."""
+    return b'{"__metadata__":{"format":"%s"}%s}' % (FORMAT.encode(), b"," + tensors)
+
+
+def entry(name: str, shape: list[int], begin: int, end: int, dtype: str = "F32") -> bytes:
+    described = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    return f"{json.dumps(name)}:{json.dumps(described)}".encode()
+
+
+def empty_tensors(count: int) -> bytes:
+    described = b'"model.%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    return b",".join([described % number for number in range(count)])
+
+
+HEADERS: dict[str, Callable[[], bytes]] = {
+    "overlapping offsets": lambda: entry("a", [1], 0, 4) + b"," + entry("b", [1], 2, 6),
+    "a gap between tensors": lambda: entry("a", [1], 0, 4) + b"," + entry("b", [1], 8, 12),
+    "negative offsets": lambda: entry("a", [1], -4, 0),
+    "offsets that go back": lambda: entry("a", [1], 4, 0),
+    "negative shape": lambda: entry("a", [-1], 0, 4),
+    "2^60 numbers": lambda: entry("a", [2**60], 0, 2**62),
+    "2^60 times 2^60 numbers": lambda: entry("a", [2**60, 2**60], 0, 16),
+    "2^60 times no numbers": lambda: entry("a", [2**60, 0], 0, 0),
+    "2^70": lambda: entry("a", [2**70], 0, 2**72),
+    "100,000 dimensions": lambda: entry("model.a", [1] * 100_000, 0, 4),
+    "the same name twice": lambda: entry("a", [1], 0, 4) + b"," + entry("a", [1], 0, 4),
+    "no such dtype": lambda: entry("a", [1], 0, 4, "F33"),
+    "half a byte each": lambda: entry("a", [32], 0, 16, "F4"),
+    "truth values that are neither": lambda: entry("a", [16], 0, 16, "BOOL"),
+    "a name that is no text": lambda: b'"\\ud800":' + entry("a", [1], 0, 4).partition(b":")[2],
+    "nesting": lambda: b'"a":' + b"[" * 1_000_000,
+    "a long value": lambda: b'"a":"' + b"x" * 5_000_000 + b'"',
+    "more tensors than are read": lambda: empty_tensors(MOST_TENSORS + 1),
+    "10^6 tensors": lambda: empty_tensors(1_000_000),
+}
+
+
+@pytest.mark.check("C2")
+@pytest.mark.parametrize("kind", HEADERS)
+def test_a_hostile_header_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    header, path, model = header_of(HEADERS[kind]()), tmp_path / "x.safetensors", make_model()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(range(16)))
+    del header
+    with cheap(), pytest.raises(DamagedCheckpointError, match=r"x\.safetensors: "):
+        load_weights(path, model)
+    with cheap(), pytest.raises(DamagedCheckpointError):
+        read_tensors(path)
+
+
+@pytest.mark.check("C2")
+@pytest.mark.parametrize("size", [0, 1, 5 << 20, 2**40, 2**60, 2**63, 2**64 - 1])
+def test_a_hostile_size_of_the_header_is_refused_at_once(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(struct.pack("<Q", size) + b"{}")
+    with cheap(), pytest.raises(DamagedCheckpointError, match="not a readable checkpoint"):
+        read_tensors(path)
+
+
+@pytest.mark.check("C2")
+def test_a_file_far_larger_than_the_model_is_not_read(tmp_path: Path) -> None:
+    """A terabyte, which costs its sender a header."""
+    path, model = tmp_path / "x.safetensors", make_model()
+    header = header_of(entry("model.a", [1 << 40], 0, 1 << 40, "U8"))
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    with path.open("r+b") as file:
+        file.truncate(8 + len(header) + (1 << 40))
+    with cheap(), pytest.raises(DamagedCheckpointError, match="but no checkpoint of this model"):
+        load_weights(path, model)
+    optimiser = torch.optim.AdamW(model.parameters())
+    with cheap(), pytest.raises(DamagedCheckpointError, match="but no checkpoint of this model"):
+        load_training_state(path, model, optimiser)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, torch.Tensor], dict]:
+    """Tensors and metadata of a full checkpoint."""
+    model = perturbed(1)
+    optimiser = torch.optim.AdamW(model.parameters())
+    sum(p.sum() ** 2 for p in model.parameters()).backward()
+    optimiser.step()
+    run = tmp_path_factory.mktemp("full")
+    save_last(run, model, Progress(update=1), optimiser)
+    return read_tensors(checkpoint_path(run, "last"))
+
+
+@pytest.fixture(scope="module")
+def fresh() -> torch.nn.Module:
+    return perturbed(2)
+
+
+WEIGHT = "model.encoder_layers.0.ffn.keys.weight"
+MOMENT = WEIGHT.replace("model.", "optimiser.exp_avg.")
+ZERO = torch.zeros(2)
+
+
+@pytest.mark.check("C2")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda found: {WEIGHT: found[WEIGHT].float()}, r"is of torch\.float32, the model of this"),
+        (lambda found: {WEIGHT: found[WEIGHT].long()}, r"is of torch\.int64, the model of this"),
+        (lambda found: {WEIGHT: found[WEIGHT].T}, r"has shape \[16, 24\], the model"),
+        (lambda found: {WEIGHT: None}, "holds another model: missing"),
+        (lambda found: {"model.more": ZERO}, r"unexpected \['model\.more'\]"),
+        (lambda found: {MOMENT: None}, "is not what Adam needs"),
+        (lambda found: {MOMENT: found[MOMENT].T}, "is not what Adam needs"),
+        (lambda found: {MOMENT: found[MOMENT].long()}, "is not what Adam needs"),
+        (lambda found: {f"{MOMENT}x": ZERO}, "is not what Adam needs"),
+        (lambda found: {MOMENT.replace("avg", "more"): ZERO}, "is not what Adam needs"),
+        (lambda found: {"optimiser.": ZERO}, "`optimiser.` is not what Adam needs"),
+    ],
+)
+def test_tensors_of_another_kind_are_refused(
+    tmp_path: Path,
+    full: tuple[dict, dict],
+    fresh: torch.nn.Module,
+    change: Callable[[dict], dict],
+    message: str,
+) -> None:
+    """In a file whose digest is right: who wrote it meant it."""
+    tensors, metadata = full
+    changed = {**tensors, **change(tensors)}
+    path = tmp_path / "x.safetensors"
+    kept = {name: one for name, one in changed.items() if one is not None}
+    write_tensors(path, kept, metadata)
+    before = own_tensors(fresh)[WEIGHT.removeprefix("model.")].clone()
+    with pytest.raises(UserError, match=message):
+        load_training_state(path, fresh, torch.optim.AdamW(fresh.parameters()))
+    assert torch.equal(own_tensors(fresh)[WEIGHT.removeprefix("model.")], before)
+
+
+@pytest.mark.check("C2")
+@pytest.mark.parametrize(
+    "progress",
+    [
+        "[" * 100_000,
+        '{"update": ' + "9" * 5_000 + "}",
+        '{"update": "7"}',
+        '{"update": 7, "stream": []}',
+        '{"update": null}',
+        '{"window": 3}',
+        '{"best_metric": [1]}',
+        '{"colour": 1}',
+        "[1]",
+        "{",
+    ],
+    ids=lambda text: text[:30],
+)
+def test_progress_of_another_kind_is_refused(tmp_path: Path, progress: str) -> None:
+    path, model = tmp_path / "x.safetensors", make_model()
+    weights = {f"model.{name}": tensor.detach() for name, tensor in own_tensors(model).items()}
+    write_tensors(path, weights, {"progress": progress})
+    with cheap(), pytest.raises(UserError, match="was written by another version"):
+        load_weights(path, model)
+
+
+@pytest.mark.check("C6")
+def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    """As a run folder from elsewhere may hold one."""
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    path = checkpoint_path(tmp_path, "best")
+    path.parent.mkdir()
+    path.with_name(path.name + ".tmp").symlink_to(outside)
+    save_checkpoint(path, make_model(), Progress(update=3))
+    assert outside.read_text() == "mine"
+    assert load_weights(path, make_model()).update == 3
+    assert not path.is_symlink()
