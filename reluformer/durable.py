@@ -2,15 +2,30 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from reluformer.errors import UserError
 
+# Beside what is to be written: folders and the file system need some too.
+SPARE_BYTES = 1 << 20
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise UserError before a write of so many bytes that the disk has no room for."""
+    free = shutil.disk_usage(folder).free
+    if free < needed + SPARE_BYTES:
+        raise UserError(
+            f"{folder}: {needed + SPARE_BYTES:,} bytes are needed and {free:,} are free: make "
+            "space; what was saved is whole, and the same command continues from there"
+        )
+
 
 def write_whole(path: Path, data: bytes) -> None:
     """Put a file in place, whole and durable, or leave what was there."""
+    require_space(path.parent, len(data))
     temporary(path).unlink(missing_ok=True)  # if it is a link, to a file elsewhere
     with temporary(path).open("wb") as file:
         file.write(data)

@@ -31,6 +31,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import is_dataclass
+from errno import EDQUOT, EIO, ENOSPC
 from importlib import import_module
 from typing import Any, TypeVar, get_type_hints
 
@@ -51,7 +52,7 @@ from reluformer.cli.help import help_text
 from reluformer.config.names import nearest
 from reluformer.config.paths import config_dir
 from reluformer.console import console
-from reluformer.errors import UserError
+from reluformer.errors import UserError, one_line
 
 Config = TypeVar("Config")
 
@@ -97,9 +98,9 @@ def run_command(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in (ENOSPC, EDQUOT, EIO):
             return report_defect()
-        report(f"{error.filename}: {error.strerror}")
+        report(f"{error.filename or 'what was being written'}: {error.strerror}")
         return WRONG_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -239,7 +240,7 @@ def hydra_command_line(arguments: list[str]) -> Iterator[None]:
 
 def report(message: str) -> None:
     """Print one line `error: message` on standard error."""
-    console.print(Text.assemble(("error: ", "bold red"), message))
+    console.print(Text.assemble(("error: ", "bold red"), one_line(message)))
 
 
 def report_defect() -> int:

@@ -54,6 +54,8 @@ def prepare_folder(folder: Path, config: TrainConfig, corpus: Corpus) -> None:
                 "`name` or `run`, or delete that folder"
             )
     folder.mkdir(parents=True, exist_ok=True)
+    for unfinished in [*folder.glob("*.tmp"), *folder.glob("checkpoints/*.tmp")]:
+        unfinished.unlink()  # of a process that was killed
     for side, vocabulary in (
         ("source", corpus.source_vocabulary),
         ("target", corpus.target_vocabulary),

@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from reluformer.durable import make_durable, put_in_place, temporary
+from reluformer.durable import make_durable, put_in_place, require_space, temporary
 from reluformer.errors import UserError
 
 FORMAT = "reluformer-2"
@@ -105,8 +105,9 @@ def write_tensors(
     A file that has this name already becomes `keep_as`, if that is given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    require_space(path.parent, sum(tensor.nbytes for tensor in plain.values()))
     try:
-        plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         described = {"format": FORMAT, **metadata}
         seal = Seal(described)
         for name in sorted(plain):

@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
 from reluformer.console import console
-from reluformer.durable import write_whole
+from reluformer.durable import require_space, write_whole
 from reluformer.errors import UserError
 
 
@@ -22,18 +23,27 @@ class MetricsLog:
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=resume_at + 1)
 
     def write(self, kind: str, update: int, values: Mapping[str, float]) -> None:
-        """One JSON line (null for NaN and infinity), and TensorBoard's <kind>/<name> by update."""
-        with self._path.open("a", encoding="utf-8", newline="\n") as file:
-            finite = {
-                name: value if math.isfinite(value) else None for name, value in values.items()
-            }
-            file.write(json.dumps({"kind": kind, "update": update, **finite}) + "\n")
-        for name, value in values.items():
-            if math.isfinite(value):
-                self._board.add_scalar(f"{kind}/{name}", value, update)
+        """One JSON line (null for NaN and infinity), and TensorBoard's <kind>/<name> by update.
+
+        Raises UserError where that cannot be written.
+        """
+        require_space(self._path.parent, 0)
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        try:
+            with self._path.open("a", encoding="utf-8", newline="\n") as file:
+                file.write(json.dumps({"kind": kind, "update": update, **finite}) + "\n")
+            for name, value in values.items():
+                if math.isfinite(value):
+                    self._board.add_scalar(f"{kind}/{name}", value, update)
+        except OSError as error:
+            raise UserError(
+                f"{self._path} or tensorboard/ beside it could not be written ({error.strerror}); "
+                "the same command continues from the newest checkpoint"
+            ) from None
 
     def close(self) -> None:
-        self._board.close()
+        with suppress(OSError):  # it has been said where training ended for it
+            self._board.close()
 
 
 def drop_lines_after(path: Path, update: int) -> None:

@@ -41,6 +41,7 @@ def test_one_line_stays_one_line(character):
     assert line.replace(" ", "") == "leftright"
 
 
+@pytest.mark.check("determinism")
 def test_workers_change_nothing_and_keep_the_order():
     lines = [f"Line {n}, isn't it?" for n in range(PARALLEL_LINES + 7)]
     tokenised = [tokenise(line, "en") for line in lines]

@@ -94,6 +94,7 @@ def test_no_piece_is_longer_than_the_limit(text: Path) -> None:
     assert max(map(len, vocabulary.pieces(range(len(vocabulary))))) <= LONGEST_PIECE
 
 
+@pytest.mark.check("determinism")
 def test_the_same_text_gives_the_same_model(text: Path, trained: TrainedVocabulary) -> None:
     again = train_vocabulary([text], size=60).vocabulary
     assert again.model == trained.vocabulary.model

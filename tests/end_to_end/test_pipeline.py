@@ -132,6 +132,7 @@ def test_analysis_of_a_trained_run(folder: Path) -> None:
     assert (written / "variance.png").stat().st_size > 0
 
 
+@pytest.mark.check("determinism")
 def test_two_processes_train_as_one_that_accumulates(folder: Path) -> None:
     """torchrun with two processes, and one process with twice the accumulation: same losses."""
     settings = [*DATA, *SMALL, "attention=relu_centered", "model.dropout=0.2"]
@@ -176,6 +177,7 @@ def test_interrupted_training_saves_and_continues_to_the_same_end(folder: Path) 
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.check("A11")
 def test_other_settings_do_not_continue_a_run(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

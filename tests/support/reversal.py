@@ -17,6 +17,36 @@ from reluformer.training.loss import Criterion
 
 DATA = DataConfig("reversal", "aa", "bb", text="text", binary="binary", vocab_size=20)
 
+# Of reluformer-train on it, for a model that takes an update in some milliseconds.
+COMMAND_SETTINGS = [
+    "data=custom",
+    "data.name=reversal",
+    "data.source_lang=aa",
+    "data.target_lang=bb",
+    "data.text=text",
+    "data.vocab_size=20",
+    "attention=relu_centered",
+    "model.encoder_layers=1",
+    "model.decoder_layers=1",
+    "model.d_model=16",
+    "model.ffn_dim=32",
+    "model.num_heads=4",
+    "model.dropout=0.2",
+    "optim.learning_rate=3e-3",
+    "optim.warmup_updates=20",
+    "train.max_tokens=200",
+    "train.update_freq=2",
+    "train.log_interval=1",
+    "train.statistics_interval=20",
+    "train.valid_interval=40",
+    "train.valid_sentences=10",
+    "train.save_interval=10",
+    "train.keep_checkpoints=2",
+    "decode=greedy",
+    "threads=1",
+    "device=cpu",
+]
+
 
 def write_reversal_text(folder: Path, sizes: dict[str, int]) -> None:
     """Lines of 3 to 7 of eight letters; the target is the same letters backwards."""

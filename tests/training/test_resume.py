@@ -14,6 +14,7 @@ from reluformer.training.checkpoint import (
     checkpoint_path,
     load_weights,
     numbered_checkpoints,
+    read_tensors,
 )
 from reluformer.training.loop import Training
 from reluformer.training.metrics import MetricsLog, drop_lines_after
@@ -24,7 +25,7 @@ from reluformer.training.metrics import MetricsLog, drop_lines_after
 def test_stopping_and_continuing_changes_no_bit(
     stops: tuple[int, ...], tmp_path: Path, reversal: Corpus
 ) -> None:
-    """At update 1, around a save and a validation, inside an epoch and across its end."""
+    """At update 1, three times in an epoch around a save and a validation, and across its end."""
     straight = make_training(tmp_path / "straight", reversal, 12)
     straight.fit()
     assert straight.progress.stream["epoch"] > 0
@@ -44,6 +45,24 @@ def test_stopping_and_continuing_changes_no_bit(
         for key, value in straight.optimiser.state[theirs].items():
             torch.testing.assert_close(training.optimiser.state[ours][key], value, rtol=0, atol=0)
     assert metrics(tmp_path / "stopped") == metrics(tmp_path / "straight")
+
+
+@pytest.mark.check("A2")
+def test_continuing_at_the_end_of_an_epoch_changes_no_bit(tmp_path: Path, reversal: Corpus) -> None:
+    first = make_training(tmp_path / "stopped", reversal, 1, update_freq=1)
+    first.options.max_updates = first.stream.batches_in_epoch
+    first.fit()
+    for name in ("stopped", "straight"):
+        training = make_training(tmp_path / name, reversal, 1, update_freq=1)
+        training.options.max_updates = first.options.max_updates + 3
+        assert training.resume() == (name == "stopped")
+        training.fit()
+        assert training.progress.stream["epoch"] == 1
+    ours, theirs = (
+        read_tensors(checkpoint_path(tmp_path / name, "last"))[0]
+        for name in ("stopped", "straight")
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_half_written_and_later_lines_are_dropped(tmp_path: Path) -> None:

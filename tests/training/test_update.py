@@ -50,6 +50,7 @@ def test_micro_batches_add_up_to_one_batch(reversal: Corpus) -> None:
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.check("determinism")
 def test_noise_is_a_function_of_seed_and_update(reversal: Corpus) -> None:
     criterion = make_criterion(reversal, dropout=0.5)
     batches = [collate(reversal.split("train"), np.arange(24))]

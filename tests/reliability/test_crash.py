@@ -1,0 +1,208 @@
+"""Training that is killed, stopped, started twice or out of space ends with the same bits."""
+
+import json
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from checks import Trials
+from killing import Moment, flat, run, said, start, state
+from reversal import COMMAND_SETTINGS
+
+from reluformer.training.checkpoint import checkpoint_path
+
+TIMING = ("tokens_per_second", "memory_mb", "training_seconds")
+
+
+@pytest.fixture(scope="module")
+def updates(request: pytest.FixtureRequest) -> int:
+    return 200 if request.config.getoption("--all-trials") else 60
+
+
+@pytest.fixture(scope="module")
+def settings(reversal_folder: Path, updates: int) -> list[str]:
+    return [*COMMAND_SETTINGS, f"data.binary={reversal_folder}", f"train.max_updates={updates}"]
+
+
+@pytest.fixture(scope="module")
+def straight(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("straight")
+    assert run(folder, [*settings, "run=run"]) == 0, said(folder)
+    return folder / "run"
+
+
+def differing_bits(ours: Path, theirs: Path) -> list[str]:
+    """What differs between two runs: tensors of their last and best states, progress, metrics."""
+    different: list[str] = []
+    for name in ("last", "best"):
+        (tensors, described), (wanted, as_wanted) = (
+            state(checkpoint_path(run, name)) for run in (ours, theirs)
+        )
+        different += [
+            f"{name} {tensor}"
+            for tensor in wanted.keys() | tensors.keys()
+            if not torch.equal(tensors[tensor], wanted[tensor])
+        ]
+        progress, as_progress = (
+            untimed(json.loads(one["progress"])) for one in (described, as_wanted)
+        )
+        different += [f"{name} {key}" for key in as_progress if progress[key] != as_progress[key]]
+    lines, as_lines = (metrics(run) for run in (ours, theirs))
+    different += [] if lines == as_lines else ["metrics.jsonl"]
+    return different
+
+
+def untimed(entry: dict) -> dict:
+    return {
+        key: untimed(value) if isinstance(value, dict) else value
+        for key, value in entry.items()
+        if key not in (*TIMING, "seconds")
+    }
+
+
+def metrics(run: Path) -> list[dict]:
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [untimed(json.loads(line)) for line in lines]
+
+
+def moments(chance: random.Random, count: int) -> Iterator[Moment]:
+    """A third of them inside a save, a tenth inside a validation, the others at random times."""
+    for i in range(count):
+        if i % 3 == 0:
+            yield Moment("save", chance.randint(1, 12))
+        elif i % 10 == 1:
+            yield Moment("validation", chance.randint(1, 3))
+        elif i % 2:
+            yield Moment("step", chance.randint(1, 25))
+        else:
+            yield Moment("time", 0, chance.uniform(0.0, 3.0))
+
+
+@pytest.mark.check("A1")
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_with_the_same_bits(
+    tmp_path: Path, settings: list[str], straight: Path, trials: Trials
+) -> None:
+    """As often as asked for, in one run after another: each is continued until it is done."""
+    chance = random.Random(7)
+    wanted = trials(3, 50)
+    waiting = moments(chance, 10**6)
+    kills = runs = 0
+    while kills < wanted:
+        runs += 1
+        folder = tmp_path / str(runs)
+        folder.mkdir()
+        for moment in waiting:
+            status = run(folder, [*settings, "run=run"], moment if kills < wanted else None)
+            if status == 0:
+                break
+            assert status == -signal.SIGKILL, said(folder)
+            kills += 1
+        assert differing_bits(folder / "run", straight) == []
+        assert not list((folder / "run").rglob("*.tmp"))
+        shutil.rmtree(folder)
+
+
+@pytest.mark.check("A2")
+def test_a_finished_run_trains_nothing(
+    tmp_path: Path, settings: list[str], updates: int, straight: Path
+) -> None:
+    shutil.copytree(straight, tmp_path / "run")
+    before = checkpoint_path(tmp_path / "run", "last").read_bytes()
+    assert run(tmp_path, [*settings, "run=run"]) == 0
+    assert f"finished (max_updates) at update {updates}" in flat(said(tmp_path))
+    assert checkpoint_path(tmp_path / "run", "last").read_bytes() == before
+
+
+@pytest.mark.check("A3")
+@pytest.mark.parametrize("interval", [1, 7, 50])
+def test_how_often_it_is_saved_changes_nothing(
+    tmp_path: Path, settings: list[str], straight: Path, interval: int, trials: Trials
+) -> None:
+    if not trials(interval == 7, 1):
+        pytest.skip("only with --all-trials")
+    often = [*settings, f"train.save_interval={interval}", "run=run"]
+    assert run(tmp_path, often, Moment("step", 30)) == -signal.SIGKILL
+    assert run(tmp_path, often) == 0
+    assert differing_bits(tmp_path / "run", straight) == []
+
+
+@pytest.mark.check("A4")
+@pytest.mark.slow
+def test_a_signal_saves_and_says_so(
+    tmp_path: Path, settings: list[str], straight: Path, trials: Trials
+) -> None:
+    """At every kind of moment: exit code 130, saved at the update of then, and the same end."""
+    chance = random.Random(3)
+    kinds = ["validation", "opening", "save", "step"]
+    numbers = [signal.SIGUSR1, signal.SIGTERM, signal.SIGINT]
+    for trial in range(trials(2, 20)):
+        kind, number = kinds[trial % 4], numbers[trial % 3]
+        calls = {"step": 50, "validation": 3, "save": 15, "opening": 1}[kind]
+        folder = tmp_path / str(trial)
+        folder.mkdir()
+        moment = Moment(kind, chance.randint(1, calls), number=number)
+        assert run(folder, [*settings, "run=run"], moment) == 130, said(folder)
+        assert "the same command continues from there" in flat(said(folder))
+        stopped_at = int(re.search(r"stopped at update (\d+)", said(folder))[1])  # type: ignore[index]
+        _, described = state(checkpoint_path(folder / "run", "last"))
+        assert json.loads(described["progress"])["update"] == stopped_at
+        if kind == "step":
+            assert stopped_at == moment.call
+        assert run(folder, [*settings, "run=run"]) == 0
+        assert differing_bits(folder / "run", straight) == []
+
+
+@pytest.mark.check("A6")
+def test_a_full_disk_ends_training_in_one_line(
+    tmp_path: Path, settings: list[str], trials: Trials
+) -> None:
+    """20 MB, most of it taken by others: at each step of the way, and then with space again."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        for trial in range(trials(2, 10)):
+            shutil.rmtree(disk / "run", ignore_errors=True)
+            left = 100_000 + 60_000 * trial
+            ballast = disk / "ballast"
+            ballast.write_bytes(bytes(20 * 2**20 - left))
+            short = [*settings, "train.max_updates=40", f"run={disk / 'run'}"]
+            if run(tmp_path, short) == 0:
+                continue
+            lines = said(tmp_path).strip().splitlines()
+            errors = [line for line in lines if line.startswith("error: ")]
+            assert len(errors) == trial + 1, said(tmp_path)
+            assert "Traceback" not in said(tmp_path)
+            ballast.unlink()
+            assert run(tmp_path, short) == 0, said(tmp_path)
+            assert all(metrics(disk / "run"))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.check("A10")
+def test_of_many_starts_one_trains(tmp_path: Path, settings: list[str], trials: Trials) -> None:
+    """The others end with status 2 and name the process that trains, until that one is killed."""
+    count = trials(3, 20)
+    endless = [*settings, "train.max_updates=1000000", "run=run"]
+    processes = [start(tmp_path, endless) for _ in range(count)]
+    until = time.monotonic() + 200
+    while sum(process.is_alive() for process in processes) > 1 and time.monotonic() < until:
+        time.sleep(0.1)
+    (holder,) = [process for process in processes if process.is_alive()]
+    assert all(process.exitcode == 2 for process in processes if process is not holder)
+    assert flat(said(tmp_path)).count(f"is in use by process {holder.pid} on ") == count - 1
+    holder.kill()
+    holder.join()
+    assert run(tmp_path, endless, Moment("step", 3, number=signal.SIGTERM)) == 130
