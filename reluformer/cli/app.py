@@ -29,7 +29,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import is_dataclass
 from errno import EDQUOT, EIO, ENOSPC
 from importlib import import_module
@@ -46,7 +46,7 @@ from rich.text import Text
 
 from reluformer import __version__
 from reluformer.cli.arguments import Arguments, parse_arguments
-from reluformer.cli.catalogue import open_catalogue
+from reluformer.cli.catalogue import hydra_refusals, open_catalogue
 from reluformer.cli.diagnosis import explain
 from reluformer.cli.help import help_text
 from reluformer.config.names import nearest
@@ -128,7 +128,9 @@ def run_hydra(
     """Let Hydra compose the configuration and run the function once, or once a job with -m."""
     task = Task(name, schema, function)
     application = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)
-    with hydra_command_line(arguments.line(job_name=name)):
+    # In several jobs an error may be the function's own; of a single one the task keeps it.
+    refusals = nullcontext() if arguments.multirun else hydra_refusals()
+    with hydra_command_line(arguments.line(job_name=name)), refusals:
         application(task)()
     for failure in task.failures:
         raise failure

@@ -115,7 +115,7 @@ def is_readable(override: str) -> bool:
     """Whether Hydra's grammar accepts the override."""
     try:
         OverridesParser.create().parse_override(override)
-    except HydraException:
+    except (HydraException, ValueError):  # ValueError: a number that Python refuses
         return False
     return True
 

@@ -1,6 +1,7 @@
 """What can be set: the groups with their options, and the settings that a choice of them gives."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -34,12 +36,13 @@ class Catalogue:
 
     def compose(self, overrides: list[str]) -> DictConfig:
         """The configuration, where groups and values that must be given may still be missing."""
-        return self.loader.load_configuration(
-            config_name=self.name,
-            overrides=["hydra.job.name=any", *overrides],
-            run_mode=RunMode.MULTIRUN,
-            validate_sweep_overrides=False,
-        )
+        with hydra_refusals():
+            return self.loader.load_configuration(
+                config_name=self.name,
+                overrides=["hydra.job.name=any", *overrides],
+                run_mode=RunMode.MULTIRUN,
+                validate_sweep_overrides=False,
+            )
 
     @cached_property
     def groups(self) -> dict[str, list[str]]:
@@ -93,4 +96,14 @@ def _flatten(node: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, object
 
 
 def parse(override: str) -> Override:
-    return OverridesParser.create().parse_override(override)
+    with hydra_refusals():
+        return OverridesParser.create().parse_override(override)
+
+
+@contextmanager
+def hydra_refusals() -> Iterator[None]:
+    """What Hydra says of odd overrides by errors of Python's own, such as a group's number."""
+    try:
+        yield
+    except (ValueError, AssertionError) as error:
+        raise HydraException(str(error) or "a setting without a name") from error
