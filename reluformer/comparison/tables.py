@@ -59,7 +59,8 @@ def number(title: str, name: str, form: str) -> Column:
     return Column(title, lambda row: row.numbers.get(name), form)
 
 
-SYSTEM = Column("system", lambda row: row.label, left=True)
+# Whatever ends a line in some format would end the row.
+SYSTEM = Column("system", lambda row: " ".join(row.label.split()), left=True)
 
 
 def tables(rows: Sequence[Row], bleu: str) -> list[Table]:
@@ -100,7 +101,7 @@ def quality(bleu: str) -> list[Column]:
 def count_of(row: Row, metric: str) -> str | None:
     pairs = row.numbers.get(f"{metric}_pairs")
     significant = row.numbers.get(f"{metric}_significant")
-    return None if pairs is None else f"{significant:.0f} of {pairs:.0f}"
+    return None if pairs is None or significant is None else f"{significant:.0f} of {pairs:.0f}"
 
 
 DOCUMENTS = [

@@ -2,13 +2,19 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+from fuzzing import cases
+from hypothesis import given
+from hypothesis import strategies as st
+
 from reluformer.comparison.jobs import Outcome
 from reluformer.comparison.report import Comparison, write_report
-from reluformer.comparison.rows import Difference, Result, results_json, rows_of
+from reluformer.comparison.rows import Difference, Result, Row, results_json, rows_of
 from reluformer.comparison.tables import as_csv, as_html, latex, latex_text, markdown, tables
 
 Make = Callable[..., Result]
@@ -53,6 +59,58 @@ def test_latex_escapes(result: Make) -> None:
     assert r"a\_b\textbar{}50\% $<$x$>$ \& \textbackslash{} & 1 & 30.0 & 1.5 & 50.0 \\" in text
     assert r"\begin{tabular}{lrrrr}" in text
     assert r"$\pm$ test set" in text
+
+
+class Cells(HTMLParser):
+    """The texts of a table's cells, row by row."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+
+NUMBERS = st.dictionaries(
+    st.sampled_from(["bleu", "bleu_p", "bleu_pairs", "chrf_significant", "parameters", "x"]),
+    st.none() | st.floats() | st.integers(),
+)
+ROWS = st.builds(
+    Row,
+    label=st.text(st.characters(exclude_categories=["Cs"])) | st.text("|\\&<>\"'\n\r{}[]%`* "),
+    seeds=st.lists(st.integers(0, 9), max_size=3),
+    numbers=NUMBERS,
+)
+
+
+@pytest.mark.check("B6")
+def test_any_label_and_number_fill_one_row(trials: Callable[[int, int], int]) -> None:
+    @cases(trials(50, 10_000))
+    @given(st.lists(ROWS, min_size=1, max_size=4))
+    def fill(rows: list[Row]) -> None:
+        labels = [" ".join(row.label.split()) for row in rows]
+        made = tables(rows, "detokenised")
+        header, *lines = csv.reader(io.StringIO(as_csv(made, rows)))
+        assert [line[0] for line in lines] == labels
+        assert {len(line) for line in lines} == {len(header)}
+        for table in made:
+            assert re.split(r"[\n\r]", markdown(table, rows))[len(rows) + 2 :] == [""]
+            assert len(re.split(r"[\n\r]", latex(table, rows))) == len(rows) + 8
+            (titles, *found) = Cells(as_html(table, rows)).rows
+            assert [cells[0].strip() for cells in found] == labels
+            assert {len(cells) for cells in found} == {len(titles)}
+
+    fill()
 
 
 def test_every_special_character_of_latex() -> None:
