@@ -1,6 +1,5 @@
 """reluformer-translate as its users call it, on a run folder with a small random model."""
 
-import io
 import json
 import re
 import shutil
@@ -8,6 +7,7 @@ import sys
 
 import pytest
 import yaml
+from commands import give
 from small_runs import write_run
 
 from reluformer.cli.translate import main
@@ -29,13 +29,6 @@ def here(run, tmp_path):
     """The working folder, with a text in it."""
     (tmp_path / "here" / "in.de").write_text("\n".join(LINES) + "\n", encoding="utf-8")
     return tmp_path / "here"
-
-
-def give(monkeypatch, text, terminal=False):
-    """Put a text on standard input."""
-    stream = io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8")
-    stream.isatty = lambda: terminal
-    monkeypatch.setattr(sys, "stdin", stream)
 
 
 @pytest.fixture
@@ -161,9 +154,7 @@ def test_wrong_settings_and_files(run, folder, here, settings, message):
 @pytest.mark.check("B2")
 def test_wrong_bytes_at_a_terminal(run, folder, here, monkeypatch):
     for errors in ("strict", "surrogateescape"):
-        give(monkeypatch, "", terminal=True)
-        sys.stdin.buffer.write(b"gut\nb\xfcse\n")
-        sys.stdin.buffer.seek(0)
+        give(monkeypatch, b"gut\nb\xfcse\n", terminal=True)
         sys.stdin.reconfigure(errors=errors)
         done = run(main, f"run={folder}", *SHORT)
         assert done.code == 2
@@ -172,9 +163,7 @@ def test_wrong_bytes_at_a_terminal(run, folder, here, monkeypatch):
 
 @pytest.mark.check("B2")
 def test_wrong_bytes_on_standard_input(run, folder, here, monkeypatch):
-    give(monkeypatch, "")
-    sys.stdin.buffer.write(b"gut\nb\xfcse\n")
-    sys.stdin.buffer.seek(0)
+    give(monkeypatch, b"gut\nb\xfcse\n")
     assert "<stdin>, line 2, byte 2: not valid UTF-8 (0xfc)" in run(main, f"run={folder}").error()
 
 

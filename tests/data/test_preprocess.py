@@ -3,8 +3,11 @@ import os
 import random
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from filelock import FileLock
 from reluformer.data.assembly import Texts, VocabularyOptions
 from reluformer.data.corpus import Corpus, Manifest
 from reluformer.data.encoding import Limits
-from reluformer.data.preprocess import LOCK, find_texts, prepare_corpus
+from reluformer.data.preprocess import LOCK, find_texts, prepare_corpus, scan_texts
 from reluformer.errors import UserError
 
 OPTIONS = VocabularyOptions(size=60)
@@ -115,8 +118,8 @@ def test_a_finished_corpus_is_left_alone(texts: Texts, tmp_path: Path, capsys) -
     again = prepare(texts, tmp_path / "binary", data=DATA | {"text": "moved"})
     assert again == first
     assert "nothing to do" in capsys.readouterr().err
-    for path, time in times.items():
-        assert path.name == LOCK or path.stat().st_mtime_ns == time
+    for path, before in times.items():
+        assert path.name == LOCK or path.stat().st_mtime_ns == before
 
 
 def test_another_corpus_is_refused_or_replaced_whole(texts: Texts, tmp_path: Path) -> None:
@@ -270,6 +273,92 @@ def test_a_killed_process_is_continued(texts: Texts, tmp_path: Path, k: int) -> 
     prepare(texts, folder)
     assert all((folder / f"{n}.source.bin").stat().st_mtime_ns == t for n, t in times.items())
     prepare(texts, tmp_path / "reference")
+    assert contents(folder) == contents(tmp_path / "reference")
+
+
+@pytest.mark.check("B7")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="starts from a copy of this process")
+def test_killed_at_any_moment_the_next_run_gives_the_same_bytes(tmp_path: Path, trials) -> None:
+    """SIGKILL; what is there by then is no corpus, or the whole one."""
+    rng = random.Random(0)
+    text = write_texts(tmp_path / "text", {"train": 1500, "valid": 300, "test": 300})
+    texts = find_texts(text, "de", "en")
+    started = time.monotonic()
+    start(texts, tmp_path / "reference").join()
+    seconds = time.monotonic() - started
+    reference = contents(tmp_path / "reference")
+    killed = 0
+    for trial in range(trials(2, 60)):
+        folder = tmp_path / str(trial)
+        process = start(texts, folder)
+        process.join(rng.uniform(0, seconds))
+        killed += process.is_alive()
+        process.kill()
+        process.join()
+        with suppress(UserError):
+            Corpus.open(folder).verify()
+            assert contents(folder).items() >= reference.items()
+        prepare(texts, folder)
+        assert contents(folder) == reference
+    assert killed >= trial // 2
+
+
+def start(texts: Texts, folder: Path) -> BaseProcess:
+    process = get_context("fork").Process(target=prepare, args=(texts, folder))
+    process.start()
+    return process
+
+
+@pytest.mark.check("B3")
+@pytest.mark.parametrize(
+    ("source", "target", "pairs"),
+    [
+        ("\na\nb\n", "a\na\nb\n", 2),
+        ("a\n\nb\n", "a\n  \nb\n", 2),
+        ("a\nb\n\n", "a\nb\n\n", 2),
+        ("a\nb\n ", "a\nb\nb", 2),
+        ("a\nb\na", "a\r\nb\r\nb", 3),
+    ],
+)
+def test_blank_and_unfinished_lines(source: str, target: str, pairs: int, tmp_path: Path) -> None:
+    """Training goes without pairs that are blank on a side; the other splits keep every line."""
+    for split in ("train", "valid", "test"):
+        for side, lines in (("de", source), ("en", target)):
+            (tmp_path / f"{split}.{side}").write_text(lines, newline="")
+    texts = find_texts(tmp_path, "de", "en")
+    manifest = prepare(texts, tmp_path / "binary", vocabulary=VocabularyOptions(size=7))
+    found = {name: split["sentences"] for name, split in manifest.splits.items()}
+    assert found == {"train": pairs, "valid": 3, "test": 3}
+    assert manifest.splits["train"]["empty"] == 3 - pairs
+
+
+@pytest.mark.check("B3")
+def test_a_held_out_split_may_be_blank_but_not_empty(texts: Texts, tmp_path: Path) -> None:
+    for path in texts["test"].values():
+        path.write_text("\n \n")
+    assert prepare(texts, tmp_path / "binary").splits["test"]["sentences"] == 2
+    for path in texts["test"].values():
+        path.write_text("")
+    with pytest.raises(UserError, match=r"test\.de and .*test\.en are empty"):
+        prepare(texts, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.check("B7")
+def test_a_damaged_record_of_what_is_done_is_not_believed(
+    texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run stopped after its first split, one byte of whose record has changed since."""
+    prepare(texts, tmp_path / "reference")
+    folder, stopped = tmp_path / "binary", {**texts, "valid": {"source": tmp_path / "no"}}
+    monkeypatch.setattr("reluformer.data.preprocess.scan_texts", lambda _: scan_texts(texts))
+    with pytest.raises(KeyError):
+        prepare(stopped, folder)
+    record = folder / "unfinished.json"
+    whole = record.read_text()
+    assert '"sentences": 300' in whole
+    record.write_text(whole.replace('"sentences": 300', '"sentences": 301'))
+    prepare(texts, folder)
     assert contents(folder) == contents(tmp_path / "reference")
 
 

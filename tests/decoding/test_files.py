@@ -161,6 +161,30 @@ def test_a_stream_is_answered_buffer_by_buffer(translator, source, tmp_path, cap
     assert seen[2].count(b"\n") == 2
 
 
+@pytest.mark.check("B3")
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        (b"", []),
+        (b"\n", [False]),
+        (b" ", [False]),
+        (b" \n\t\n\r\n", [False, False, False]),
+        (b"haus", [True]),
+        (b"\n\nhaus\n\nhund", [False, False, True, False, True]),
+        (b"haus\n\n", [True, False]),
+    ],
+)
+def test_blank_and_unfinished_lines(translator, text, filled, tmp_path):
+    """From a stream and from a file; but a file without a line is refused, as above."""
+    translate_stream(translator(), io.BytesIO(text), as_text, 2, tmp_path / "of_stream")
+    written = (tmp_path / "of_stream").read_text("utf-8")
+    assert [bool(line) for line in written.split("\n")[:-1]] == filled
+    if filled:
+        (tmp_path / "in.de").write_bytes(text)
+        run(translator(), tmp_path / "in.de", tmp_path / "of_file")
+        assert (tmp_path / "of_file").read_text("utf-8") == written
+
+
 @pytest.mark.check("B2")
 def test_odd_characters_end_no_line(translator, tmp_path):
     text = "der\u2028hund\u0085ein\x0bhaus\x0c.\x1c\x00\rende\r\nein haus.\n"

@@ -1,11 +1,18 @@
 """Text in, text out: order, blank lines, long lines, treatment of the text."""
 
+import random
+from itertools import cycle
+
+import jaxtyping
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reluformer.data.batch import collate_sources
+from reluformer.decoding.options import DecodeOptions
+from reluformer.decoding.search import translate_batch
 from reluformer.decoding.translate import batches_by_length, buffers
 from reluformer.decoding.treatment import Treatment
 from reluformer.errors import UserError
@@ -37,6 +44,40 @@ def test_the_budget_changes_no_translation(translator, lines, max_tokens):
     found = translator(max_tokens=max_tokens).translate(lines, advance=advanced.append)
     assert [translation.text for translation in found] == expected
     assert sum(advanced) == len(lines)
+
+
+@pytest.mark.check("B8")
+@pytest.mark.parametrize("attention", ["relu_centered", "softmax"])
+def test_neither_batch_nor_order_changes_a_translation(
+    attention, transformer, vocabulary, words, trials, monkeypatch
+):
+    """Two random orders in batches of 1 to 64, and each sentence alone, with beams of 1 to 8."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # takes most of the time
+    model, rng = transformer(attention), random.Random(0)
+    sources = [vocabulary.encode(words(n, 1 + n % 6)) for n in range(trials(8, 1000))]
+    translations = set()
+    for beam_size in range(1, 9):
+        options = DecodeOptions(beam_size=beam_size, max_len_a=0.2, max_len_b=4)
+
+        def translate(sizes, options=options):
+            found = {}
+            order = rng.sample(range(len(sources)), len(sources))
+            while order:
+                size = next(sizes)
+                batch, order = order[:size], order[size:]
+                rankings = translate_batch(
+                    model, *collate_sources([sources[i] for i in batch]), options
+                )
+                found |= {i: best.tokens for i, [best] in zip(batch, rankings, strict=True)}
+            return found
+
+        growing, shrinking = translate(cycle(range(1, 65))), translate(cycle(range(64, 0, -1)))
+        assert growing == shrinking
+        for i in range(beam_size - 1, len(sources), 8):
+            [[alone]] = translate_batch(model, *collate_sources([sources[i]]), options)
+            assert alone.tokens == growing[i]
+            translations.add(tuple(alone.tokens))
+    assert len(translations) > len(sources) // 2  # the model heeds its source
 
 
 @pytest.mark.check("B4")
