@@ -1,6 +1,11 @@
 """The one kind of error that is the user's to mend."""
 
 
+def one_line(text: str) -> str:
+    """The text with line ends and whatever else is not printable spelt out."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
 class UserError(Exception):
     """Bad input or settings: one line that says what is wrong, where, and what to do about it.
 
@@ -12,8 +17,7 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         """One line whatever names it holds, without what a terminal would take for commands."""
-        text = super().__str__()
-        return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+        return one_line(super().__str__())
 
 
 class TrainingFailedError(UserError):

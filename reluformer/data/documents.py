@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -109,7 +110,15 @@ class Documents:
                 f"{path} is damaged or of another corpus: its hash is not the manifest's; make the "
                 "corpus again"
             )
-        starts, sessions = np.load(io.BytesIO(content), allow_pickle=False)
+        try:
+            rows = np.load(io.BytesIO(content), allow_pickle=False)
+            starts, sessions = rows
+            steps = np.diff(starts, prepend=-1, append=num_sentences)
+            whole = rows.dtype == np.int64 and rows.ndim == 2 and bool((steps > 0).all())
+        except (ValueError, TypeError, AttributeError, EOFError, MemoryError, BadZipFile):
+            whole = False
+        if not whole:
+            raise UserError(f"{path} does not say where documents begin; make the corpus again")
         return cls(starts, sessions, num_sentences)
 
 

@@ -54,6 +54,20 @@ def test_names_cover_no_other_name() -> None:
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
+@pytest.mark.check("C6")
+def test_a_label_is_no_formula(result: Make, tmp_path: Path) -> None:
+    labels = ["a$b", "$x^{", r"$\frac$", "a$$", r"\$", "<b>", "ü"]
+    results = [result(label, 1, 30.0, tokens_per_second=9.0) for label in labels]
+    draw_curves(results, tmp_path / "curves.png")
+    draw_quality_cost(rows_of(results, [], None), "detokenised", tmp_path / "cost.png")
+    figure = Figure()
+    axes = figure.subplots()
+    name_points(figure, axes, [("$x^{", 0.5, 0.5)])
+    figure.draw_without_rendering()
+    assert [text.get_text() for text in axes.texts] == [r"\$x^{"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_name_stands_beside_its_point() -> None:
     figure = Figure(layout="constrained")
     axes = figure.subplots()

@@ -129,6 +129,44 @@ def test_what_is_no_run(tmp_path: Path) -> None:
         run_jobs(settings(f"runs=[{tmp_path}]"))
 
 
+@pytest.mark.check("C6")
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("", "name", "../../../escaped"),
+        ("", "name", ".."),
+        ("", "name", "a\nb"),
+        ("", "name", "x" * 300),
+        ("data", "name", "../escaped"),
+        ("data", "target_lang", "x/../../../../escaped"),
+        ("data", "source_lang", "\x1b[2J"),
+    ],
+)
+def test_a_name_in_a_run_leads_nowhere(
+    training: TrainConfig, tmp_path: Path, part: str, key: str, value: str
+) -> None:
+    """Names in a run folder, which may be somebody else's, become those of folders and files."""
+    folder = write_run(tmp_path / "run", training, "relu", 1)
+    stored = {**asdict(training), "seed": 1}
+    (stored[part] if part else stored)[key] = value
+    (tmp_path / "run/config.yaml").write_text(yaml.safe_dump(stored))
+    with pytest.raises(UserError, match=rf"`({key}|name)` must ") as raised:
+        run_jobs(settings(f"runs=[{folder}]"))
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.check("C4")
+@pytest.mark.parametrize("text", ["[]", "3", "{", "", "[" * 100_000, '{"a": \0}'])
+@pytest.mark.parametrize("name", ["summary.json", "environment.json"])
+def test_a_record_of_a_run_that_is_none(
+    training: TrainConfig, tmp_path: Path, name: str, text: str
+) -> None:
+    folder = write_run(tmp_path / "run", training, "relu", 1)
+    (tmp_path / "run" / name).write_text(text)
+    with pytest.raises(UserError, match=rf"{name} is damaged, or was not written by reluformer"):
+        run_jobs(settings(f"runs=[{folder}]"))
+
+
 def test_a_test_set_is_its_content(
     training: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

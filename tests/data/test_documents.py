@@ -1,12 +1,17 @@
 """Marks of documents in text, and where documents begin in a prepared corpus."""
 
+import hashlib
+import io
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from limits import cheap
 
 from reluformer.data.assembly import VocabularyOptions
 from reluformer.data.corpus import Corpus
-from reluformer.data.documents import DocumentCounter, Mark, paired_marks, parse_mark
+from reluformer.data.documents import DocumentCounter, Documents, Mark, paired_marks, parse_mark
 from reluformer.data.encoding import Limits
 from reluformer.data.preprocess import prepare_corpus
 from reluformer.errors import UserError
@@ -116,3 +121,55 @@ def test_damage_is_found(texts: dict[str, dict[str, Path]], tmp_path: Path) -> N
     path.unlink()
     with pytest.raises(UserError, match=r"cannot read .*train\.documents\.npy"):
         corpus.split("train")
+
+
+class Unwanted:
+    """Fails where it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pytest.fail, ("it was unpickled",)
+
+
+def as_file(save: Any, *arrays: Any) -> bytes:
+    file = io.BytesIO()
+    save(file, *arrays)
+    return file.getvalue()
+
+
+def with_shape(shape: str) -> bytes:
+    """The header of an array of that shape, without its content."""
+    header = f"{{'descr': '<i8', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00\x76\x00" + header.encode()
+
+
+@pytest.mark.check("C1")
+@pytest.mark.parametrize(
+    "content",
+    [
+        as_file(np.save, np.array([[Unwanted()], [Unwanted()]], dtype=object)),
+        as_file(np.savez, np.zeros(2), np.zeros(2)),
+        as_file(np.savez, np.zeros(2)),
+        as_file(np.save, np.zeros((2, 3))),
+        as_file(np.save, np.zeros((3, 2), dtype=np.int64)),
+        as_file(np.save, np.array([[0, 2, 1], [0, 0, 0]])),
+        as_file(np.save, np.array([[0, 5], [0, 0]])),
+        as_file(np.save, np.array([[-1, 1], [0, 0]])),
+        with_shape(f"(2, {2**60})"),
+        with_shape(f"(2, {2**35})"),
+        with_shape("__import__('os')"),
+        b"PK\x03\x04",
+        b"",
+    ],
+)
+def test_a_list_of_documents_that_is_none(tmp_path: Path, content: bytes) -> None:
+    """Though its checksum is right: who wrote it meant it."""
+    path = tmp_path / "train.documents.npy"
+    path.write_bytes(content)
+    with cheap(), pytest.raises(UserError, match=r"documents\.npy does not say where documents"):
+        Documents.load(path, 5, hashlib.sha256(content).hexdigest())
+
+
+def test_a_list_of_documents_is_read_back(tmp_path: Path) -> None:
+    documents = Documents(np.array([0, 3]), np.array([0, 0]), 5)
+    read = Documents.load(tmp_path / "x", 5, documents.save(tmp_path / "x"))
+    assert read.borders().tolist() == [0, 3, 5]
