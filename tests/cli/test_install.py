@@ -72,6 +72,7 @@ def installed(wheel: Path) -> Path:
     return site
 
 
+@pytest.mark.check("C8")
 def test_the_wheel_holds_configuration_licence_and_type_marker(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     yamls = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "conf").rglob("*.yaml")}
@@ -80,6 +81,9 @@ def test_the_wheel_holds_configuration_licence_and_type_marker(wheel: Path) -> N
     assert any(name.endswith("licenses/LICENSE") for name in names)
     folders = {name.split("/")[0] for name in names}
     assert {folder for folder in folders if not folder.endswith(".dist-info")} == {"reluformer"}
+    own = {name for name in names if name.startswith("reluformer/")}
+    sources = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "reluformer").rglob("*.py")}
+    assert own == sources | {f"reluformer/{name}" for name in yamls} | {"reluformer/py.typed"}
 
 
 @pytest.mark.parametrize("place", ["wheel", "checkout"])
