@@ -20,6 +20,7 @@ DATA = ["data=custom", "data.name=x", "data.source_lang=de", "data.target_lang=e
 
 
 @pytest.mark.check("B6")
+@pytest.mark.timeout(3600)
 def test_any_arguments_are_settings_or_our_error(trials) -> None:
     """Words at random, and settings that are there with values at random."""
     text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)

@@ -30,12 +30,13 @@ def test_every_loss_is_said(manifest: Manifest) -> None:
 
 
 @pytest.mark.check("B6")
+@pytest.mark.timeout(3600)
 def test_names_are_shown_as_they_are(manifest: Manifest, trials) -> None:
     """Brackets in them are no markup, and no name breaks the table."""
     console = Console(width=400, color_system=None)
     name = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=30)
 
-    @cases(trials(50, 2500))
+    @cases(trials(50, 1000))
     @given(name | st.sampled_from(["[/]", "[/red]", "[bold]", "[link=x]"]), name)
     def show(name: str, lang: str) -> None:
         manifest.data.update(name=name, source_lang=lang)

@@ -96,6 +96,7 @@ def test_damage_is_reported_where_python_finds_it(tmp_path: Path, trials) -> Non
 
 
 @pytest.mark.check("B6")
+@pytest.mark.timeout(3600)
 def test_bytes_are_lines_or_our_error(tmp_path: Path, trials) -> None:
     """And the quick scan agrees with the reading line by line, whatever the bytes."""
     path = tmp_path / "x"

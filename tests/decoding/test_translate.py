@@ -48,6 +48,7 @@ def test_the_budget_changes_no_translation(translator, lines, max_tokens):
 
 @pytest.mark.check("B8")
 @pytest.mark.parametrize("attention", ["relu_centered", "softmax"])
+@pytest.mark.timeout(3600)
 def test_neither_batch_nor_order_changes_a_translation(
     attention, transformer, vocabulary, words, trials, monkeypatch
 ):

@@ -105,7 +105,7 @@ def test_odd_characters_move_no_line(
     """From a file and from standard input, with and without a byte order mark and CRs."""
     rng = random.Random(0)
     where = [f"run={folder}", *SHORT]
-    for _ in range(trials(1, 60)):
+    for _ in range(trials(1, 20)):
         lines = [x for i in range(10) for x in (odd(rng), f"{WORDS[i]} {WORDS[9 - i]}")]
         plain = [lines[i] for i in range(1, 20, 2)]
         end = rng.choice(["\n", "\r\n"])
@@ -240,7 +240,7 @@ def test_training_names_the_damaged_file_and_goes_on_once_it_is_whole(
     settings = [*REVERSAL, "data.vocab_size=20", "data.binary=binary", *TINY, "run=mine"]
     files = list(damageable(Path("binary")))
     rng = random.Random(0)
-    for trial in range(trials(2, 40)):
+    for trial in range(trials(2, 20)):
         path = files[trial % len(files)]
         whole = path.read_bytes()
         spoilt = bytearray(whole)
