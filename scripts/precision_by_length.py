@@ -88,8 +88,8 @@ def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
         axis.set_xticks(JOINED, [str(count) for count in JOINED])
         axis.set_xlabel("sentences joined")
         axis.set_ylabel(label)
-    axes[1].set_yscale("log")
-    axes[1].legend(fontsize=8)
+    axes[0].legend(fontsize=8, loc="upper left")
+    axes[1].set_ylim(bottom=0)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
