@@ -156,6 +156,7 @@ CORPUS = [
     *("vocabulary.model", "train.source.idx", "train.source.bin"),
     *("train.target.idx", "train.target.bin", "valid.source.bin"),
 ]
+TEXTS = ("in.de", "text/train.aa")
 BEST = "run/checkpoints/checkpoint_best.safetensors"
 TRAIN = [*COMMAND_SETTINGS, "data.binary=binary"]
 TRANSLATE = ["run=run", "input=in.de"]
@@ -181,15 +182,18 @@ PLACES: list[tuple[str, Callable[[], None], list[str]]] = [
 def test_nothing_is_unpickled(
     run: Run, run_folder: Path, reversal_folder: Path, tmp_path: Path, trials: Trials
 ) -> None:
-    """A pickle in the place of a file is refused as what it is not."""
+    """A pickle in the place of a file is refused as what it is not, or read as plain text."""
     payload = Payload(tmp_path / "canary")
     copy_inputs(run_folder, reversal_folder)
     cases = list(product(PAYLOADS, PLACES))
     for make, (name, main, arguments) in cases[: trials(4, len(cases))]:
         path = Path(name)
         whole = path.read_bytes()
-        path.write_bytes(make(payload))
-        assert path.name in run(main, *arguments).error()
+        content = make(payload)
+        path.write_bytes(content)
+        outcome = run(main, *arguments)
+        if name not in TEXTS or not content.isascii():  # the oldest pickles are text like any other
+            assert path.name in outcome.error()
         path.write_bytes(whole)
         assert not payload.canary.exists()
     pickle.loads(pickle.dumps(payload))
