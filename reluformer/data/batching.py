@@ -140,7 +140,10 @@ class BatchStream:
                     f"cannot continue the {self.split.name} data where it was left: "
                     f"`{key}` was {state.get(key, 0)} and is {value}"
                 )
-        self.epoch, self.offset = state["epoch"], state["offset"]
+        position = state["epoch"], state["offset"]
+        if not all(type(number) is int and number >= 0 for number in position):
+            raise ValueError(f"no position: {position}")
+        self.epoch, self.offset = position
         self._plan = self._plan_epoch()
 
     def _identity(self) -> dict[str, float]:

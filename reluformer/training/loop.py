@@ -88,7 +88,13 @@ class Training:
         fault = self._load(last) if last.exists() else f"{last} is missing"
         if self.processes.any(bool(fault)):  # all go back, if one must
             self._go_back(fault, last, previous)
-        self.stream.load_state_dict(self.progress.stream)
+        try:
+            self.stream.load_state_dict(self.progress.stream)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise UserError(
+                f"{last}: its position in the data is none of this training: delete {last.parent} "
+                "to start over"
+            ) from None
         if self.progress.micro_batches != self.micro_batches:
             raise UserError(
                 f"{self.run}: an update had {self.progress.micro_batches} micro-batches and would "

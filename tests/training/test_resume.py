@@ -47,6 +47,20 @@ def test_stopping_and_continuing_changes_no_bit(
     assert metrics(tmp_path / "stopped") == metrics(tmp_path / "straight")
 
 
+@pytest.mark.check("C2")
+@pytest.mark.parametrize("stream", [{}, {"epoch": -1, "offset": 0}, {"epoch": 0, "offset": "3"}])
+def test_a_position_that_is_none_is_refused(
+    tmp_path: Path, reversal: Corpus, stream: dict[str, object]
+) -> None:
+    training = make_training(tmp_path, reversal, 1)
+    training.fit()
+    kept = {name: value for name, value in training.progress.stream.items() if name not in stream}
+    training.progress.stream = {**kept, **stream} if stream else {}
+    training._save_last()
+    with pytest.raises(UserError, match=r"checkpoint_last.* none of this|was 0 and is"):
+        make_training(tmp_path, reversal, 2).resume()
+
+
 @pytest.mark.check("A2")
 def test_continuing_at_the_end_of_an_epoch_changes_no_bit(tmp_path: Path, reversal: Corpus) -> None:
     first = make_training(tmp_path / "stopped", reversal, 1, update_freq=1)
