@@ -3,6 +3,8 @@
 Standard output is left to results (translations, scores), so that commands can be piped.
 """
 
+import os
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -18,8 +20,17 @@ from rich.progress import (
 
 Item = TypeVar("Item")
 
+
+class StandardError(Console):
+    """Goes on in silence when nobody reads it any more: messages are no reason to lose work."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 # Names of files may look like markup: whoever means it says so.
-console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+console = StandardError(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def progress_bar(transient: bool = True) -> Progress:

@@ -71,5 +71,7 @@ def make_folder_durable(folder: Path) -> None:
     """Return only when renames in the folder are on the disk (where the system can do that)."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

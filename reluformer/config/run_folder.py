@@ -13,6 +13,8 @@ import platform
 import shutil
 import socket
 import subprocess
+import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -115,13 +117,19 @@ class RunLock:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            try:
-                holder = self._holder.read_text(encoding="utf-8").strip()
-            except OSError:
-                holder = "another process"
-            message = f"{self._folder} is in use by {holder}: wait for it or stop it"
+            message = f"{self._folder} is in use by {self._named()}: wait for it or stop it"
             raise UserError(message) from None
-        self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", "utf-8")
+        self._holder.unlink(missing_ok=True)  # of a process that was killed
+        holder = f"process {os.getpid()} on {socket.gethostname()}\n"
+        write_whole(self._holder, holder.encode())
+
+    def _named(self) -> str:
+        """Who has the lock; it may be about to say so."""
+        for _ in range(20):
+            with suppress(OSError):
+                return self._holder.read_text(encoding="utf-8").strip()
+            time.sleep(0.1)
+        return "another process"
 
     def release(self) -> None:
         """Give the lock back, if this process has it."""

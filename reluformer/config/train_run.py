@@ -19,7 +19,7 @@ from reluformer.data.corpus import Corpus, Split
 from reluformer.data.stages import Stages
 from reluformer.data.windows import WindowedSequences, WindowOptions, open_windows
 from reluformer.durable import write_json
-from reluformer.errors import UserError
+from reluformer.errors import TrainingFailedError, UserError
 from reluformer.model.transformer import Transformer, count_parameters
 from reluformer.training.calibration import calibrate_gamma
 from reluformer.training.loop import Training, memory_in_use
@@ -28,6 +28,7 @@ from reluformer.training.memory import attention_cost, keep_freed_memory
 from reluformer.training.metrics import read_metrics
 from reluformer.training.parallel import Processes, join_processes
 from reluformer.training.signals import StopRequest
+from reluformer.training.update import is_out_of_memory
 from reluformer.training.validation import Validation
 
 Splits = dict[str, Split]
@@ -70,10 +71,16 @@ def _train_in_folder(config: TrainConfig, stop: StopRequest) -> str:
         processes.on_first(lock.acquire)
         try:
             return _train(training, config, corpus, splits)
-        except RuntimeError as error:
-            raise processes.lost(error) or error from None
         finally:
             lock.release()
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise TrainingFailedError(
+                f"memory does not suffice ({str(error) or 'MemoryError'}): train under another "
+                f"`name` with train.max_tokens={config.train.max_tokens // 2} or a smaller "
+                "`train.valid_max_tokens`; the checkpoints here are whole"
+            ) from None
+        raise processes.lost(error) or error from None
     finally:
         processes.leave()
 

@@ -266,11 +266,6 @@ def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             kind, digest = metadata.get("format"), metadata.pop("digest", None)
-            if kind not in (FORMAT, WITHOUT_DIGEST):
-                raise UserError(
-                    f"{path}: format {kind!r:.40} instead of {FORMAT!r}: not a checkpoint of ours, "
-                    "or one of a newer version"
-                )
             seal = Seal(metadata)
             names = sorted(file.keys())
             if len(names) > MOST_TENSORS:
@@ -286,6 +281,11 @@ def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[
         raise DamagedCheckpointError(f"{path}: not a readable checkpoint ({error})") from None
     if digest != seal.digest and (kind == FORMAT or digest is not None):
         raise DamagedCheckpointError(f"{path}: damaged: its digest is not that of its content")
+    if kind not in (FORMAT, WITHOUT_DIGEST):
+        raise UserError(
+            f"{path}: format {kind!r:.40} instead of {FORMAT!r}: not a checkpoint of ours, or one "
+            "of a newer version"
+        )
     return found, metadata
 
 

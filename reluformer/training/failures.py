@@ -26,7 +26,7 @@ MOST_HALVED = 3
 class Finding:
     """The first thing of a pass that is not finite: `what` of the module or parameter `where`."""
 
-    what: str  # weight, output, loss or gradient
+    what: str  # weight, output, loss, gradient or norm
     where: str  # its name in the model
     mechanism: str | None  # the attention that it is part of, by the name of its class
 
@@ -55,24 +55,24 @@ def find_not_finite(
         if not is_finite(parameter):
             return _finding(criterion, "weight", name)
     criterion.train()
-    for i, batch in enumerate(batches):
-        reseed(seed, update, i * world_size + rank)
-        device = batch.src_tokens.device
-        with first_output_not_finite(criterion) as found, autocast(device, precision):
-            losses = criterion(batch, totals, regulariser_weight)
-        if found:
-            return _finding(criterion, "output", found[0])
-        if not is_finite(losses.total):
-            return Finding("loss", "the batch", None)
-        losses.total.backward()
-    # Gradients flow from the last layer to the first: the fault begins at the last one it is in.
-    names = [
-        name
-        for name, parameter in criterion.named_parameters()
-        if parameter.grad is not None and not is_finite(parameter.grad)
-    ]
-    criterion.zero_grad(set_to_none=True)
-    return _finding(criterion, "gradient", names[-1]) if names else None
+    try:
+        for i, batch in enumerate(batches):
+            reseed(seed, update, i * world_size + rank)
+            device = batch.src_tokens.device
+            with first_output_not_finite(criterion) as found, autocast(device, precision):
+                losses = criterion(batch, totals, regulariser_weight)
+            if found:
+                return _finding(criterion, "output", found[0])
+            if not is_finite(losses.total):
+                return Finding("loss", "the batch", None)
+            losses.total.backward()
+        # Gradients flow from the last layer to the first: the fault begins in the last that has it.
+        for name, parameter in reversed(list(criterion.named_parameters())):
+            if parameter.grad is not None and not is_finite(parameter.grad):
+                return _finding(criterion, "gradient", name)
+    finally:
+        criterion.zero_grad(set_to_none=True)
+    return Finding("norm", "all gradients", None) if world_size == 1 else None
 
 
 @contextmanager

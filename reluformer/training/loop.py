@@ -118,6 +118,7 @@ class Training:
                 "start over"
             )
         aside = checkpoint_path(self.run, "damaged")
+        fault = fault or f"{last}: another process cannot use it"
 
         def set_aside() -> None:
             if last.exists():
@@ -133,7 +134,9 @@ class Training:
         `stopped` (by a signal) is not the end: the same command continues. Raises
         TrainingFailedError if gradients stay infinite or NaN, or memory is too small.
         """
-        log = MetricsLog(self.run, self.progress.update) if self.processes.is_first else None
+        log = None
+        if self.processes.is_first:
+            log = MetricsLog(self.run, self.progress.update, self.progress.validation_due)
         if self.options.compile:
             compile_layers(self.model)
         wrapped = self.processes.wrap(self.criterion)
@@ -243,9 +246,15 @@ class Training:
         for name in ("last", "previous"):
             path = checkpoint_path(self.run, name)
             if path.exists():
-                then = load_training_state(path, self.model, self.optimiser)
-                # Without a step since, a later one has the weights of now.
-                if then.update <= self.progress.update - MOST_NOT_FINITE:
+                damaged = False
+                try:
+                    then = load_training_state(path, self.model, self.optimiser)
+                except DamagedCheckpointError:
+                    damaged = True
+                # One of the last step or later has the weights of now.
+                if self.processes.any(damaged):
+                    continue
+                if then.update < self.progress.update - MOST_NOT_FINITE:
                     self.progress.went_back_to = then.update
                     self.progress.not_finite_in_a_row = 0
                     if self.processes.is_first:
@@ -293,14 +302,18 @@ class Training:
     def _validate_and_save(self, log: MetricsLog | None) -> None:
         update, options = self.progress.update, self.options
         at_end = update == options.max_updates
-        validates = self.validation and (update % options.valid_interval == 0 or at_end)
+        validates = self.validation and (
+            self.progress.validation_due or at_end or update % options.valid_interval == 0
+        )
         saves = update % options.save_interval == 0
         if validates and not self._validate(log):
             return
-        if validates or saves or at_end:
-            self._save_last()
+        # Before the state that training continues from, so that none is missed.
         if saves and options.keep_checkpoints:
             self.processes.on_first(self._save_numbered)
+        # Nothing new is in a state after failures, and they may want one from before.
+        if at_end or ((validates or saves) and not self.progress.not_finite_in_a_row):
+            self._save_last()
 
     def _validate(self, log: MetricsLog | None) -> bool:
         """Validate on the first process, then let all agree on whether it was the best so far.

@@ -17,9 +17,9 @@ from reluformer.errors import UserError
 class MetricsLog:
     """Appends to metrics.jsonl and tensorboard/; a resumed run first drops what it will repeat."""
 
-    def __init__(self, run: Path, resume_at: int) -> None:
+    def __init__(self, run: Path, resume_at: int, validation_due: bool = False) -> None:
         self._path = run / "metrics.jsonl"
-        drop_lines_after(self._path, resume_at)
+        drop_lines_after(self._path, resume_at, validation_due)
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=resume_at + 1)
 
     def write(self, kind: str, update: int, values: Mapping[str, float]) -> None:
@@ -46,14 +46,19 @@ class MetricsLog:
             self._board.close()
 
 
-def drop_lines_after(path: Path, update: int) -> None:
-    """Rewrite a metrics file without later updates and without a half-written last line."""
+def drop_lines_after(path: Path, update: int, validation_due: bool = False) -> None:
+    """Rewrite a metrics file without later updates and without a half-written last line.
+
+    With `validation_due` the validation of `update` itself is later, too.
+    """
     if not path.exists():
         return
     kept = []
     for line in path.read_bytes().split(b"\n"):
         try:
-            if json.loads(line)["update"] <= update:
+            entry = json.loads(line)
+            due = validation_due and entry["kind"] == "valid"
+            if entry["update"] < update + (not due):
                 kept.append(line + b"\n")
         except (ValueError, KeyError, TypeError, RecursionError):
             continue

@@ -62,11 +62,13 @@ class Processes:
         if self.any(failure is not None):
             raise failure or UserError("stopped, as the first process did; it says why")
 
-    def lost(self, error: RuntimeError) -> TrainingFailedError | None:
+    def lost(self, error: BaseException) -> TrainingFailedError | None:
         """What to end with if the error is that of waiting for another process, else None."""
         if self.world_size == 1 or not re.search("gloo|nccl", str(error), re.IGNORECASE):
             return None
         others = "process 0, or one that process 0 names," if self.rank else "another process"
+        if self.world_size == 2:
+            others = f"process {1 - self.rank}"
         try:
             distributed.monitored_barrier(self.roll_call, ROLL_CALL, wait_all_ranks=True)
         except RuntimeError as answer:
@@ -95,6 +97,11 @@ def join_processes(device: torch.device, timeout: timedelta) -> Processes:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, timeout=timeout)
+    try:
+        distributed.init_process_group(backend, timeout=timeout)
+    except distributed.DistError as error:
+        raise TrainingFailedError(
+            f"not all of {world_size} processes have come within {timeout}: {error}"
+        ) from None
     roll_call = distributed.new_group(backend="gloo", timeout=ROLL_CALL)
     return Processes(distributed.get_rank(), world_size, device, roll_call)

@@ -1,9 +1,9 @@
 """Ctrl-C, SIGTERM and SIGUSR1 as a request to finish the current update, save and leave."""
 
+import os
 import signal
+from contextlib import suppress
 from types import FrameType, TracebackType
-
-from reluformer.console import console
 
 # SIGUSR1 is what Slurm can be told to send some time before it ends a job. Windows has none.
 SIGNALS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])
@@ -42,7 +42,9 @@ class StopRequest:
         self.wanted = True
         self._restore()
         name = signal.Signals(number).name
-        console.print(f"{name}: finishing this update, then saving (again to leave at once)")
+        told = f"{name}: finishing this update, then saving (again to leave at once)\n"
+        with suppress(OSError):  # of nobody who reads it any more, as `tee` at the same Ctrl-C
+            os.write(2, told.encode())
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

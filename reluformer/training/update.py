@@ -13,6 +13,8 @@ from reluformer.errors import TrainingFailedError
 from reluformer.training.loss import Losses, Totals
 from reluformer.training.parallel import Processes
 
+# What other errors say that are of the same kind.
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 # How often batches are halved before an update is given up.
 MOST_HALVINGS = 3
 
@@ -93,7 +95,7 @@ def within_memory(
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            what = str(error).split("\n")[0]
+            what = str(error).split("\n")[0] or type(error).__name__
         # Outside the block, where the error no longer holds what the pass had in memory.
         optimiser.zero_grad(set_to_none=True)
         if processes.world_size > 1:  # the others wait for the gradients of this one
@@ -101,16 +103,18 @@ def within_memory(
         if processes.device.type == "cuda":
             torch.cuda.empty_cache()
         batches = [half for batch in batches for half in batch.halves()]
+    positions = max(max(batch.src_tokens.numel(), batch.target.numel()) for batch in batches)
     raise TrainingFailedError(
-        f"memory does not suffice for one update ({what}): train under another `name` with a lower "
-        "`train.max_tokens`, or with train.recompute=true; the checkpoints there are whole"
+        f"memory does not suffice for one update ({what}): train under another `name` with "
+        f"train.max_tokens={max(positions // 2, 1)} and a higher `train.update_freq`, or with "
+        "train.recompute=true; the checkpoints here are whole"
     )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """On a CPU PyTorch has no class of its own for that."""
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or "can't allocate memory" in str(error)
+    return known or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def count_tokens(batches: Sequence[Batch], processes: Processes) -> Totals:

@@ -1,13 +1,13 @@
 """Training that is killed, stopped, started twice or out of space ends with the same bits."""
 
 import json
+import os
 import random
 import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,8 @@ from checks import Trials
 from killing import Moment, flat, run, said, start, state
 from reversal import COMMAND_SETTINGS
 
-from reluformer.training.checkpoint import checkpoint_path
+from reluformer.durable import SPARE_BYTES
+from reluformer.training.checkpoint import checkpoint_path, numbered_checkpoints
 
 TIMING = ("tokens_per_second", "memory_mb", "training_seconds")
 
@@ -41,7 +42,8 @@ def straight(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> P
 
 def differing_bits(ours: Path, theirs: Path) -> list[str]:
     """What differs between two runs: tensors of their last and best states, progress, metrics."""
-    different: list[str] = []
+    numbered = [sorted(path.name for path in numbered_checkpoints(run)) for run in (ours, theirs)]
+    different = [] if numbered[0] == numbered[1] else ["numbered checkpoints"]
     for name in ("last", "best"):
         (tensors, described), (wanted, as_wanted) = (
             state(checkpoint_path(run, name)) for run in (ours, theirs)
@@ -73,17 +75,15 @@ def metrics(run: Path) -> list[dict]:
     return [untimed(json.loads(line)) for line in lines]
 
 
-def moments(chance: random.Random, count: int) -> Iterator[Moment]:
-    """A third of them inside a save, a tenth inside a validation, the others at random times."""
-    for i in range(count):
-        if i % 3 == 0:
-            yield Moment("save", chance.randint(1, 12))
-        elif i % 10 == 1:
-            yield Moment("validation", chance.randint(1, 3))
-        elif i % 2:
-            yield Moment("step", chance.randint(1, 25))
-        else:
-            yield Moment("time", 0, chance.uniform(0.0, 3.0))
+# Of all kills, those of each kind; they are drawn until so many have struck.
+SHARES = {"save": 0.2, "half": 0.14, "validation": 0.14, "step": 0.22, "time": 0.3}
+
+
+def drawn(chance: random.Random, kind: str) -> Moment:
+    if kind == "time":
+        return Moment(kind, 0, chance.uniform(0.0, 3.0))
+    calls = {"save": 12, "half": 4, "validation": 2, "step": 25}[kind]
+    return Moment(kind, chance.randint(1, calls))
 
 
 @pytest.mark.check("A1")
@@ -91,21 +91,28 @@ def moments(chance: random.Random, count: int) -> Iterator[Moment]:
 def test_killed_at_any_moment_it_ends_with_the_same_bits(
     tmp_path: Path, settings: list[str], straight: Path, trials: Trials
 ) -> None:
-    """As often as asked for, in one run after another: each is continued until it is done."""
+    """As often as asked for, in one run after another: each is continued until it is done.
+
+    Of 50 kills 17 are inside a save and 7 inside a validation; and now and then it is stopped.
+    """
     chance = random.Random(7)
     wanted = trials(3, 50)
-    waiting = moments(chance, 10**6)
-    kills = runs = 0
-    while kills < wanted:
+    struck = dict.fromkeys(SHARES, 0)
+    runs = 0
+    while (kills := sum(struck.values())) < wanted:
         runs += 1
         folder = tmp_path / str(runs)
         folder.mkdir()
-        for moment in waiting:
+        status = -1
+        while status:
+            kind = max(SHARES, key=lambda kind: SHARES[kind] * wanted - struck[kind])
+            moment = drawn(chance, kind)
+            if kills % 5 == 4 and status != 130:
+                moment = Moment("validation", 1, number=signal.SIGTERM)
+            kills = sum(struck.values())
             status = run(folder, [*settings, "run=run"], moment if kills < wanted else None)
-            if status == 0:
-                break
-            assert status == -signal.SIGKILL, said(folder)
-            kills += 1
+            assert status in (0, 130, -signal.SIGKILL), said(folder)
+            struck[kind] += status == -signal.SIGKILL
         assert differing_bits(folder / "run", straight) == []
         assert not list((folder / "run").rglob("*.tmp"))
         shutil.rmtree(folder)
@@ -161,32 +168,63 @@ def test_a_signal_saves_and_says_so(
         assert differing_bits(folder / "run", straight) == []
 
 
+@pytest.mark.check("A4")
+def test_a_second_signal_leaves_at_once(tmp_path: Path, settings: list[str]) -> None:
+    """Without damage: the same command continues."""
+    process = start(tmp_path, [*settings, "train.max_updates=1000000", "run=run"])
+    lines = tmp_path / "run" / "metrics.jsonl"
+    while process.is_alive() and not (lines.exists() and len(metrics(tmp_path / "run")) > 15):
+        time.sleep(0.05)
+    began = time.monotonic()
+    while process.is_alive() and time.monotonic() < began + 60:
+        os.kill(process.pid, signal.SIGINT)
+        process.join(0.01)
+    assert process.exitcode == 130
+    assert time.monotonic() < began + 10
+    assert run(tmp_path, [*settings, "train.max_updates=30", "run=run"]) == 0, said(tmp_path)
+
+
 @pytest.mark.check("A6")
 def test_a_full_disk_ends_training_in_one_line(
     tmp_path: Path, settings: list[str], trials: Trials
 ) -> None:
-    """20 MB, most of it taken by others: at each step of the way, and then with space again."""
+    """20 MB, of which others take so much that it is full within the next updates.
+
+    Once with a look at the space before each write, and once, as if someone else had filled it just
+    then, without; then there is space again, and training continues.
+    """
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(disk)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("a small file system cannot be mounted here")
     try:
-        for trial in range(trials(2, 10)):
-            shutil.rmtree(disk / "run", ignore_errors=True)
-            left = 100_000 + 60_000 * trial
+        for trial in range(trials(2, 20)):
+            place, checked = disk / "run", trial % 2 == 0
+            folder = tmp_path / str(trial)
+            folder.mkdir()
+            begun = [*settings, f"run={place}"]
+            assert run(folder, [*begun, "train.max_updates=20"]) == 0, said(folder)
             ballast = disk / "ballast"
-            ballast.write_bytes(bytes(20 * 2**20 - left))
-            short = [*settings, "train.max_updates=40", f"run={disk / 'run'}"]
-            if run(tmp_path, short) == 0:
-                continue
-            lines = said(tmp_path).strip().splitlines()
-            errors = [line for line in lines if line.startswith("error: ")]
-            assert len(errors) == trial + 1, said(tmp_path)
-            assert "Traceback" not in said(tmp_path)
+            left = 1_000 + 9_000 * (trial // 2) + checked * SPARE_BYTES
+            ballast.write_bytes(bytes(shutil.disk_usage(disk).free - left))
+            moment = None if checked else Moment("unchecked", 0)
+            assert run(folder, [*begun, "train.max_updates=60"], moment) == 2, said(folder)
+            errors = [line for line in said(folder).splitlines() if line.startswith("error: ")]
+            assert len(errors) == 1, said(folder)
+            assert "defect" not in said(folder)
+            found = (
+                "bytes are needed and .* are free" if checked else "could not be written|No space"
+            )
+            assert re.search(found, errors[0]), errors
+            _, described = state(checkpoint_path(place, "last"))
+            assert json.loads(described["progress"])["update"] >= 20
             ballast.unlink()
-            assert run(tmp_path, short) == 0, said(tmp_path)
-            assert all(metrics(disk / "run"))
+            assert run(folder, [*begun, "train.max_updates=60"]) == 0, said(folder)
+            updates = [line["update"] for line in metrics(place)]
+            assert updates == sorted(updates)
+            assert updates[-1] == 60
+            shutil.rmtree(place)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
