@@ -11,7 +11,7 @@ import dataclasses
 import re
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -55,6 +55,7 @@ def parse_arguments(arguments: list[str], schema: type) -> Arguments:
     """Take a command line apart; raise UserError at an option or a word that means nothing."""
     parser = get_args_parser()
     parser.exit_on_error = False
+    parser.error = _refuse  # type: ignore[method-assign]
     try:
         known, unknown = parser.parse_known_intermixed_args(arguments)
     except argparse.ArgumentError as error:
@@ -88,6 +89,10 @@ def parse_arguments(arguments: list[str], schema: type) -> Arguments:
         multirun=known.multirun,
         config_dir=known.config_dir,
     )
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UserError(message)
 
 
 def quote_override(override: str, schema: type, multirun: bool = False) -> str:

@@ -105,5 +105,5 @@ def hydra_refusals() -> Iterator[None]:
     """What Hydra says of odd overrides by errors of Python's own, such as a group's number."""
     try:
         yield
-    except (ValueError, AssertionError) as error:
+    except (ValueError, AssertionError, OSError) as error:
         raise HydraException(str(error) or "a setting without a name") from error

@@ -43,7 +43,7 @@ def test_any_arguments_are_settings_or_our_error(trials) -> None:
 
 @pytest.mark.check("B6")
 @pytest.mark.parametrize(
-    "word", ["data=null", "data=1e999", "~data=-1", "+=", "threads=" + "9" * 5000]
+    "word", ["data=null", "data=1e999", "~data=-1", "+=", "threads=" + "9" * 5000, "--con=d"]
 )
-def test_what_hydra_refuses_by_errors_of_pythons(run, word: str) -> None:
+def test_what_others_refuse_in_their_own_ways(run, word: str) -> None:
     assert run(main, *DATA, word).error()

@@ -246,7 +246,11 @@ def test_training_names_the_damaged_file_and_goes_on_once_it_is_whole(
         spoilt = bytearray(whole)
         spoilt[rng.randrange(len(spoilt))] ^= 1 << rng.randrange(8)
         path.write_bytes(spoilt if trial % 4 else whole[: rng.randrange(len(whole))])
-        assert path.name in run(train.main, *settings).error()
+        stopped = run(train.main, *settings)
+        assert stopped.code == 2
+        said = stopped.err.splitlines()[-1]  # some is read only when training has begun
+        assert said.startswith("error: ")
+        assert path.name in said
         path.write_bytes(whole)
     done = run(train.main, *settings)
     assert done.code == 0, done.err
