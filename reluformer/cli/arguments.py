@@ -70,7 +70,7 @@ def parse_arguments(arguments: list[str], schema: type) -> Arguments:
         )
     if known.resolve and not known.cfg:
         raise UserError("--resolve goes with --cfg: --cfg job --resolve")
-    if known.config_dir is not None and not Path(known.config_dir).is_dir():
+    if known.config_dir is not None and not _is_folder(known.config_dir):
         raise UserError(f"--config-dir {known.config_dir}: there is no such folder")
     options = list(arguments)
     for override in known.overrides:
@@ -89,6 +89,13 @@ def parse_arguments(arguments: list[str], schema: type) -> Arguments:
         multirun=known.multirun,
         config_dir=known.config_dir,
     )
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError:  # such as for a name that is too long
+        return False
 
 
 def _refuse(message: str) -> NoReturn:
