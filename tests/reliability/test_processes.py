@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,13 @@ def test_a_process_that_hangs_is_named(
     processes = together(tmp_path, [*settings, "train.process_timeout=0.15"], moments)
     waits, hanging = processes[1 - hangs], processes[hangs]
     lines = tmp_path / "run" / "metrics.jsonl"
-    while waits.is_alive() and not (lines.exists() and len(losses(tmp_path)) >= 4):
-        time.sleep(0.05)
-    waits.join(9 + 30)
-    hanging.kill()
-    hanging.join()
+    try:
+        while waits.is_alive() and not (lines.exists() and len(losses(tmp_path)) >= 4):
+            time.sleep(0.05)
+        waits.join(9 + 30)
+    finally:
+        hanging.kill()  # one that is stopped heeds nothing else
+        hanging.join()
     assert waits.exitcode == 3, said(tmp_path)
     assert f"error: process {hangs} of 2 does not answer" in flat(said(tmp_path))
     assert len(losses(tmp_path)) == 4
