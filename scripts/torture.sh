@@ -23,9 +23,9 @@ fi
 bash scripts/setup.sh
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1
 
-trials=(--all-trials --check-table docs/results/reliability.md)
+trials=(--all-trials --check-table=docs/results/reliability.md)
 if [[ "${1:-}" == --quick ]]; then
     shift
-    trials=(--check-table /dev/null)
+    trials=(--check-table=/dev/null)
 fi
 pytest -n 2 --dist worksteal -m check "${trials[@]}" "$@"

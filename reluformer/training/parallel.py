@@ -8,6 +8,8 @@ from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from reluformer.errors import TrainingFailedError, UserError
@@ -97,11 +99,20 @@ def join_processes(device: torch.device, timeout: timedelta) -> Processes:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
+    # Processes that torchrun has started again must not read the addresses of those before them.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     try:
-        distributed.init_process_group(backend, timeout=timeout)
-    except distributed.DistError as error:
+        store, rank, _ = next(rendezvous("env://", timeout=timeout))
+        distributed.init_process_group(
+            backend,
+            store=PrefixStore(f"attempt {attempt}", store),
+            rank=rank,
+            world_size=world_size,
+            timeout=timeout,
+        )
+    except RuntimeError as error:
         raise TrainingFailedError(
             f"not all of {world_size} processes have come within {timeout}: {error}"
         ) from None
     roll_call = distributed.new_group(backend="gloo", timeout=ROLL_CALL)
-    return Processes(distributed.get_rank(), world_size, device, roll_call)
+    return Processes(rank, world_size, device, roll_call)

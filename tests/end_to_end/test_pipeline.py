@@ -2,17 +2,13 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from importlib import import_module
 from pathlib import Path
 
 import pytest
-import torch
 from reversal import write_reversal_text
-from safetensors.torch import load_file
 
 DATA = [
     "data=custom",
@@ -130,51 +126,6 @@ def test_analysis_of_a_trained_run(folder: Path) -> None:
         assert all(ratio > 0 for ratio in layer["variance_ratio_by_n"].values())
     assert list(layers[1]["variance_ratio_by_n"]) == ["1", "2-3", "4-7", "8-15"]
     assert (written / "variance.png").stat().st_size > 0
-
-
-@pytest.mark.check("determinism")
-def test_two_processes_train_as_one_that_accumulates(folder: Path) -> None:
-    """torchrun with two processes, and one process with twice the accumulation: same losses."""
-    settings = [*DATA, *SMALL, "attention=relu_centered", "model.dropout=0.2"]
-    settings += ["train.max_updates=12", "train.valid_interval=6"]
-    command(folder, "train", *settings, "train.update_freq=2", "run=one")
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    with process_of(folder, *launcher, "-m", "reluformer.cli.train", *settings, "run=two") as both:
-        _, said = both.communicate(timeout=300)
-    assert both.returncode == 0, said
-    one, two = train_entries(folder / "one"), train_entries(folder / "two")
-    assert len(one) == len(two) == 12
-    for ours, theirs in zip(one, two, strict=True):
-        assert ours["tokens_per_update"] == theirs["tokens_per_update"]
-        for name in ("loss", "nll", "regulariser_normalisation", "gradient_norm"):
-            assert theirs[name] == pytest.approx(ours[name], rel=1e-4), (name, ours["update"])
-    valid = [train_entries(folder / run, "valid")[-1] for run in ("one", "two")]
-    assert valid[1]["nll"] == pytest.approx(valid[0]["nll"], rel=1e-4)
-
-
-def test_interrupted_training_saves_and_continues_to_the_same_end(folder: Path) -> None:
-    """Ctrl-C in the middle: exit code 130, and the same command ends where no stop would have."""
-    settings = [*DATA, *SMALL, "attention=relu_centered", "model.dropout=0.2"]
-    settings += ["train.max_updates=60", "train.valid_interval=30"]
-    command(folder, "train", *settings, "run=straight")
-    metrics = folder / "stopped" / "metrics.jsonl"
-    with process_of(folder, "-m", "reluformer.cli.train", *settings, "run=stopped") as process:
-        while process.poll() is None and not (metrics.exists() and train_entries(metrics.parent)):
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "the same command continues" in said
-    assert 0 < train_entries(metrics.parent)[-1]["update"] < 60
-    command(folder, "train", *settings, "run=stopped")
-    straight, stopped = (train_entries(folder / run) for run in ("straight", "stopped"))
-    assert [entry["nll"] for entry in stopped] == [entry["nll"] for entry in straight]
-    ours, theirs = (
-        load_file(folder / run / "checkpoints" / "checkpoint_last.safetensors")
-        for run in ("stopped", "straight")
-    )
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 @pytest.mark.check("A11")

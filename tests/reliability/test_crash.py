@@ -14,7 +14,7 @@ import pytest
 import torch
 from checks import Trials
 from killing import Moment, flat, run, said, start, state
-from reversal import COMMAND_SETTINGS
+from reversal import COMMAND_SETTINGS, make_corpus
 
 from reluformer.durable import SPARE_BYTES
 from reluformer.training.checkpoint import checkpoint_path, numbered_checkpoints
@@ -244,3 +244,15 @@ def test_of_many_starts_one_trains(tmp_path: Path, settings: list[str], trials: 
     holder.kill()
     holder.join()
     assert run(tmp_path, endless, Moment("step", 3, number=signal.SIGTERM)) == 130
+
+
+@pytest.mark.check("A11")
+def test_another_corpus_in_the_same_place_is_refused(tmp_path: Path, reversal_folder: Path) -> None:
+    binary = tmp_path / "binary"
+    shutil.copytree(reversal_folder, binary)
+    few = [*COMMAND_SETTINGS, f"data.binary={binary}", "run=run"]
+    assert run(tmp_path, [*few, "train.max_updates=2"]) == 0, said(tmp_path)
+    shutil.rmtree(binary)
+    shutil.copytree(make_corpus(tmp_path / "other", 500), binary)
+    assert run(tmp_path, [*few, "train.max_updates=4"]) == 2
+    assert f"corpus {binary}: its content is not what it was" in flat(said(tmp_path))

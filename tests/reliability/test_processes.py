@@ -69,22 +69,21 @@ def test_a_process_that_hangs_is_named(
 
 @pytest.mark.check("A13")
 @pytest.mark.slow
-def test_torchrun_starts_again_what_has_died(
-    tmp_path: Path, settings: list[str], trials: Trials
-) -> None:
+def test_torchrun_starts_again_what_has_died(tmp_path: Path, settings: list[str]) -> None:
     """With --max-restarts a killed process costs the updates since the last checkpoint."""
-    if not trials(0, 1):
-        pytest.skip("only with --all-trials")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     script = [*launcher, "--max-restarts=1", killing.__file__]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "DIES_BEFORE": "17"}
-    command = [sys.executable, *script, *settings]
+    command = [sys.executable, *script, *settings, "train.update_freq=1"]
     ended = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )
     assert ended.returncode == 0, ended.stderr
     assert "update 15, 15 to go" in flat(ended.stderr)
-    assert len(losses(tmp_path)) == 30
+    (tmp_path / "one").mkdir()
+    one = start(tmp_path / "one", [*settings, "train.update_freq=2"])
+    one.join(200)
+    assert losses(tmp_path) == pytest.approx(losses(tmp_path / "one"), rel=1e-6)
 
 
 @pytest.mark.check("A3")

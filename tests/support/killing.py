@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch._dynamo  # which torch imports late, and which takes seconds
 from safetensors import safe_open
@@ -62,7 +63,9 @@ def start(
     """reluformer-train in `folder`, a process that is running; train-<pid>.log has what it says."""
     given = (str(folder), arguments, moment, environment or {})
     process = FORKS.Process(target=train, args=given, daemon=True)
-    process.start()
+    with pytest.MonkeyPatch.context() as here:  # the first start begins the server, which imports
+        here.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        process.start()
     return process
 
 

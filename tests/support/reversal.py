@@ -62,8 +62,12 @@ def write_reversal_text(folder: Path, sizes: dict[str, int]) -> None:
 @pytest.fixture(scope="session")
 def reversal_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the binary corpus: 600 training pairs, 40 for validation and test."""
-    folder = tmp_path_factory.mktemp("reversal")
-    write_reversal_text(folder / "text", {"train": 600, "valid": 40, "test": 40})
+    return make_corpus(tmp_path_factory.mktemp("reversal"), 600)
+
+
+def make_corpus(folder: Path, pairs: int) -> Path:
+    """The binary corpus of so many training pairs, in a folder of this one."""
+    write_reversal_text(folder / "text", {"train": pairs, "valid": 40, "test": 40})
     options = VocabularyOptions(20, True, 1.0, False, "identity", 10_000, 1)
     texts = find_texts(folder / "text", "aa", "bb")
     limits = Limits(256, "drop", None)

@@ -29,6 +29,7 @@ CALLS = [
     (io, "open"),
     (os, "open"),
     (os, "fsync"),
+    (os, "unlink"),
     (os, "replace"),
     (checkpoint, "save_file"),
 ]
