@@ -2,16 +2,17 @@
 
 import os
 import random
+from collections.abc import Generator
 from pathlib import Path
 
 # Triton looks at this when it is first imported, which torch may do.
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
-from jaxtyping import install_import_hook
 
 # From here on these modules check the types and shapes that their functions are annotated with.
 # Commands that tests start in processes of their own run without this, as users run them.
@@ -24,7 +25,7 @@ TENSOR_MODULES = [
     "reluformer.training",
     "reluformer.visibility",
 ]
-install_import_hook(TENSOR_MODULES, "shape_checks.check")
+jaxtyping.install_import_hook(TENSOR_MODULES, "shape_checks.check")
 
 # From tests/support: a small corpus, and the table of checks of reliability.
 pytest_plugins = ["reversal", "checks"]
@@ -34,6 +35,14 @@ torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True, warn_only=True)
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Tests marked unchecked, whole trainings and searches, take a third of the time so."""
+    unchecked = item.get_closest_marker("unchecked") is not None
+    jaxtyping.config.update("jaxtyping_disable", unchecked)
+    return (yield)
 
 
 @pytest.fixture(autouse=True)

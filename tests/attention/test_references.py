@@ -191,8 +191,8 @@ SITES = {
 }
 
 
-def largest_error(case: Case, site: str, backward: bool) -> float:
-    """Of merged heads, or of any gradient, relative to the largest value that is compared."""
+def largest_errors(case: Case, site: str) -> tuple[float, float]:
+    """Of merged heads, and of any gradient, relative to the largest value that is compared."""
     mechanism = load_mechanism(case.mechanism, H, D, **case.changes).eval()
     queries, keys, order = SITES[site]
     q, k, v = (x.requires_grad_() for x in random_inputs(max(queries), max(keys)))
@@ -202,22 +202,25 @@ def largest_error(case: Case, site: str, backward: bool) -> float:
     )
     prepared, _ = mechanism.prepare_queries(q, visibility)
     ours = mechanism.merge_heads(mechanism(prepared, k, v, visibility)[0], x)
-    pairs = []
+    values = []
     for b, (t, s) in enumerate(zip(queries, keys, strict=True)):
         theirs = case.reference(
             mechanism, q[b, :, :t], k[b, :, :s], v[b, :, :s], bool(order.get("causal")), x[b, :t]
         )
-        pairs.append((ours[b, :t], theirs))
-    if backward:
-        inputs = [q, k, v, *mechanism.parameters()]
-        upstream = [torch.randn_like(mine) for mine, _ in pairs]
-        both = [
-            torch.autograd.grad(list(side), inputs, upstream, retain_graph=True, allow_unused=True)
-            for side in zip(*pairs, strict=True)
-        ]
-        pairs = [(a, b) for a, b in zip(*both, strict=True) if a is not None or b is not None]
+        values.append((ours[b, :t], theirs))
+    inputs = [q, k, v, *mechanism.parameters()]
+    upstream = [torch.randn_like(mine) for mine, _ in values]
+    both = [
+        torch.autograd.grad(list(side), inputs, upstream, allow_unused=True, retain_graph=True)
+        for side in zip(*values, strict=True)
+    ]
+    gradients = [(a, b) for a, b in zip(*both, strict=True) if a is not None or b is not None]
+    return relative_error(values), relative_error(gradients)
+
+
+def relative_error(pairs: list[tuple[Tensor, Tensor]]) -> float:
     scale = max(float(theirs.detach().abs().max()) for _, theirs in pairs)
-    return max(float((mine - theirs).abs().max()) for mine, theirs in pairs) / scale
+    return max(float((mine - theirs).detach().abs().max()) for mine, theirs in pairs) / scale
 
 
 @pytest.fixture(scope="module")
@@ -235,9 +238,7 @@ def errors(request: pytest.FixtureRequest) -> Iterator[dict[str, list[str]]]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case}: {case.outside}")
 def test_mechanism_agrees_with_its_reference(case: Case, errors: dict[str, list[str]]) -> None:
-    forward, backward = (
-        max(largest_error(case, site, backward) for site in SITES) for backward in (False, True)
-    )
+    forward, backward = map(max, zip(*(largest_errors(case, site) for site in SITES), strict=True))
     name = str(case)
     errors[name + case.outside] = [name, case.outside, f"{forward:.1e}", f"{backward:.1e}"]
     assert forward < TOLERANCE

@@ -8,6 +8,8 @@ import pytest
 
 from reluformer.cli.search import main
 
+pytestmark = pytest.mark.unchecked
+
 Run = Callable[..., Any]
 SMALL = (
     "model.encoder_layers=1 model.decoder_layers=1 model.d_model=16 model.ffn_dim=16 "

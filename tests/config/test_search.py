@@ -20,6 +20,8 @@ from reluformer.config.search import (
 )
 from reluformer.errors import UserError
 
+pytestmark = pytest.mark.unchecked
+
 SPACE = {
     "attention.gamma": {"low": 0.5, "high": 8.0, "log": True},
     "model.pre_norm": [True, False],

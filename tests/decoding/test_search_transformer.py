@@ -9,6 +9,8 @@ from reluformer.data.vocabulary import BOS, EOS, PAD, UNK
 from reluformer.decoding.options import DecodeOptions
 from reluformer.decoding.search import translate_batch
 
+pytestmark = pytest.mark.unchecked
+
 SHORT = {"max_len_a": 0.2, "max_len_b": 4}
 
 

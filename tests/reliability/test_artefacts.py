@@ -1,14 +1,9 @@
 """Hostile files, names and surroundings, as whole commands meet them."""
 
-import ast
 import io
-import json
-import os
 import pickle
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
@@ -31,85 +26,7 @@ from reluformer.data.vocabulary import train_vocabulary
 
 __all__ = ["run"]  # a fixture
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 TEXT = ["Der Hund läuft .", "Ein kleines Haus , ein großer Hund !", "Warum nicht ?"]
-
-# What loads code from data, by the module or the call.
-MODULES = {"pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "jsonpickle"}
-CALLS = {
-    *("eval", "exec", "compile", "__import__", "runpy.run_path", "runpy.run_module"),
-    *("os.system", "os.popen", "os.execv", "os.execvp", "os.spawnv", "pty.spawn"),
-    *("torch.load", "torch.jit.load", "torch.hub.load", "torch.package.PackageImporter"),
-    *("yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load"),
-    *("tempfile.mktemp", "subprocess.getoutput", "subprocess.getstatusoutput"),
-}
-METHODS = {"extractall", "extract", "unpack_archive"}
-NAMES = {"UnsafeLoader", "FullLoader", "CUnsafeLoader", "CFullLoader", "trust_remote_code"}
-ARGUMENTS = {"shell": True, "allow_pickle": True, "weights_only": False}
-
-
-def dotted(node: ast.AST) -> str:
-    """`a.b.c` of an expression that is one."""
-    if isinstance(node, ast.Attribute):
-        return f"{dotted(node.value)}.{node.attr}"
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-def dangers(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names = {alias.name.partition(".")[0] for alias in node.names}
-            yield from names & MODULES
-        elif isinstance(node, ast.ImportFrom):
-            yield from {(node.module or "").partition(".")[0]} & MODULES
-            found = {f"{node.module}.{alias.name}" for alias in node.names}
-            yield from found & CALLS
-            yield from {alias.name for alias in node.names} & (METHODS | NAMES)
-        elif isinstance(node, ast.Call):
-            name = dotted(node.func)
-            yield from {name} & CALLS
-            if isinstance(node.func, ast.Attribute):
-                yield from {node.func.attr} & METHODS
-            given = {one.arg: one.value for one in node.keywords}
-            for key, bad in ARGUMENTS.items():
-                if key in given and getattr(given[key], "value", bad) is bad:
-                    yield key
-            yield from NAMES & set(filter(None, given))
-            if name in ("np.load", "numpy.load") and "allow_pickle" not in given:
-                yield name
-        elif isinstance(node, ast.Attribute | ast.Name):
-            yield from {getattr(node, "attr", ""), getattr(node, "id", "")} & NAMES
-
-
-@pytest.mark.check("C1")
-def test_no_module_loads_code_from_data(trials: Trials) -> None:
-    modules = [*(CHECKOUT / "reluformer").rglob("*.py"), *(CHECKOUT / "data_prep").rglob("*.py")]
-    assert trials(len(modules), len(modules)) > 100
-    found = {path: list(dangers(path.read_text(encoding="utf-8"))) for path in modules}
-    assert {path: names for path, names in found.items() if names} == {}
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import pickle",
-        "def f():\n    from pickle import loads",
-        "import torch\nx = [torch.load('x')]",
-        "from torch import load",
-        "eval('1')",
-        "import yaml\nyaml.load(x, Loader=yaml.SafeLoader)",
-        "yaml.UnsafeLoader(x)",
-        "tar.extractall()",
-        "from shutil import unpack_archive",
-        "run('ls', shell=True)",
-        "run('ls', shell=flag)",
-        "np.load(x)",
-        "np.load(x, allow_pickle=True)",
-        "load(x, trust_remote_code=True)",
-    ],
-)
-def test_what_loads_code_is_found(source: str) -> None:
-    assert list(dangers(source))
 
 
 class Payload:
@@ -360,112 +277,3 @@ def test_a_report_holds_no_code(tmp_path: Path, text: str) -> None:
     known = {"html", "meta", "title", "style", "h1", "h2", "div", "table", "thead", "tbody"}
     assert page.tags == known | {"tr", "th", "td", "ul", "li"}
     assert page.attributes <= {"lang", "charset", "name", "content", "class"}
-
-
-# Every attempt to reach another machine ends the process with an error.
-OFFLINE = """
-import json, os, pkgutil, sys
-from importlib import import_module
-
-def watch(event, arguments):
-    if event in ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo",
-                 "socket.gethostbyname", "urllib.Request", "http.client.connect"):
-        print("network:", event, arguments, file=sys.stderr, flush=True)
-        os._exit(99)
-
-sys.addaudithook(watch)
-
-import reluformer
-
-for line in sys.stdin:
-    name, *sys.argv[1:] = json.loads(line)
-    if name == "import":
-        modules = pkgutil.walk_packages(reluformer.__path__, "reluformer.")
-        for name in [one.name for one in modules if ".kernels.triton" not in one.name]:
-            import_module(name)
-    else:
-        import_module(f"reluformer.cli.{name}").main()
-print("done")
-"""
-SECRET = "canary-of-the-test"
-
-
-@pytest.fixture(scope="module")
-def offline(
-    reversal_folder: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    request: pytest.FixtureRequest,
-) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """Training, translation and scores, without a network and with secrets about.
-
-    With --all-trials also averaging and analysing, and every module is imported.
-    """
-    folder = tmp_path_factory.mktemp("offline")
-    text = reversal_folder.parent / "text"
-    small = ["train.max_updates=2", "train.valid_interval=2", "train.save_interval=1"]
-    small += ["train.valid_sentences=1"]
-    commands = [
-        ["train", *COMMAND_SETTINGS, f"data.binary={reversal_folder}", *small, "run=run"],
-        ["translate", "run=run", f"input={text}/test.aa", "output=out.bb"],
-        [
-            "score",
-            "hypothesis=out.bb",
-            f"reference={text}/test.bb",
-            "lang=en",
-            "output=scores.json",
-        ],
-    ]
-    more = [["import"], ["average", "run=run", "last=2"], ["analyze", "run=run", "sentences=2"]]
-    commands += more if request.config.getoption("--all-trials") else []
-    secrets = dict.fromkeys(("GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "MY_PASSWORD"), SECRET)
-    environment = {**os.environ, **secrets, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
-    used = subprocess.run(
-        [sys.executable, "-c", OFFLINE],
-        input="".join(json.dumps(command) + "\n" for command in commands),
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-    )
-    return folder, used
-
-
-@pytest.mark.check("C7")
-def test_no_command_needs_a_network(
-    offline: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
-    folder, used = offline
-    assert used.returncode == 0, used.stderr[-2_000:]
-    assert used.stdout.endswith("done\n")
-    assert (folder / "scores.json").is_file()
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import socket; socket.create_connection(('127.0.0.1', 9))",
-        "import urllib.request; urllib.request.urlopen('http://example.org')",
-        "import socket; socket.gethostbyname('example.org')",
-    ],
-)
-def test_a_network_would_be_noticed(code: str) -> None:
-    watch = OFFLINE.partition("\nimport reluformer")[0]
-    used = subprocess.run([sys.executable, "-c", f"{watch}\n{code}"], capture_output=True)
-    assert used.returncode == 99
-
-
-RECORDED = {"reluformer", "commit", "uncommitted_changes", "python", "torch", "processor"}
-RECORDED |= {"accelerator", "corpus"}
-
-
-@pytest.mark.check("C8")
-def test_no_secret_is_recorded(
-    offline: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
-    """Of the surroundings only what is listed, and no variable of the environment."""
-    folder, used = offline
-    files = files_below(folder)
-    assert len(files) > 10
-    assert not any(SECRET.encode() in path.read_bytes() for path in files)
-    assert SECRET not in used.stdout + used.stderr
-    assert set(json.loads((folder / "run/environment.json").read_text())) == RECORDED

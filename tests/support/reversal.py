@@ -48,12 +48,12 @@ COMMAND_SETTINGS = [
 ]
 
 
-def write_reversal_text(folder: Path, sizes: dict[str, int]) -> None:
-    """Lines of 3 to 7 of eight letters; the target is the same letters backwards."""
+def write_reversal_text(folder: Path, sizes: dict[str, int], letters: str = "abcdefgh") -> None:
+    """Lines of 3 to 7 letters; the target is the same letters backwards."""
     chosen = random.Random(5)
     folder.mkdir(parents=True, exist_ok=True)
     for split, size in sizes.items():
-        lines = [chosen.choices("abcdefgh", k=chosen.randint(3, 7)) for _ in range(size)]
+        lines = [chosen.choices(letters, k=chosen.randint(3, 7)) for _ in range(size)]
         for suffix, step in (("aa", 1), ("bb", -1)):
             text = "".join(" ".join(line[::step]) + "\n" for line in lines)
             (folder / f"{split}.{suffix}").write_text(text, encoding="utf-8", newline="\n")
@@ -65,9 +65,9 @@ def reversal_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_corpus(tmp_path_factory.mktemp("reversal"), 600)
 
 
-def make_corpus(folder: Path, pairs: int) -> Path:
+def make_corpus(folder: Path, pairs: int, letters: str = "abcdefgh") -> Path:
     """The binary corpus of so many training pairs, in a folder of this one."""
-    write_reversal_text(folder / "text", {"train": pairs, "valid": 40, "test": 40})
+    write_reversal_text(folder / "text", {"train": pairs, "valid": 40, "test": 40}, letters)
     options = VocabularyOptions(20, True, 1.0, False, "identity", 10_000, 1)
     texts = find_texts(folder / "text", "aa", "bb")
     limits = Limits(256, "drop", None)

@@ -19,6 +19,8 @@ from reluformer.training.failures import find_not_finite
 from reluformer.training.loop import Training
 from reluformer.training.loss import Criterion, Totals
 
+pytestmark = pytest.mark.unchecked
+
 FFN_WEIGHT = "model.encoder_layers.0.ffn.keys.weight"
 
 

@@ -25,6 +25,8 @@ from reluformer.training.checkpoint import (
     save_last,
 )
 
+pytestmark = pytest.mark.unchecked
+
 CALLS = [
     (io, "open"),
     (os, "open"),

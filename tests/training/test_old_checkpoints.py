@@ -15,6 +15,8 @@ from reluformer.config.build import build_model
 from reluformer.model.transformer import Transformer
 from reluformer.training.checkpoint import FORMAT, Progress, load_weights, save_checkpoint
 
+pytestmark = pytest.mark.unchecked
+
 FOLDER = Path(__file__).parents[1] / "fixtures" / "checkpoints"
 FORMATS = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
 SOURCE = torch.tensor([[4, 5, 6, 7, 3], [8, 9, 3, 1, 1]])

@@ -19,6 +19,8 @@ from reluformer.training.checkpoint import (
 from reluformer.training.loop import Training
 from reluformer.training.metrics import MetricsLog, drop_lines_after
 
+pytestmark = pytest.mark.unchecked
+
 
 @pytest.mark.check("A2")
 @pytest.mark.parametrize("stops", [(1,), (4, 5, 7), (11,)])
