@@ -26,8 +26,9 @@ CPU = torch.device("cpu")
     ],
 )
 def test_most_time_is_that_of_the_operator(run, kind):
-    found = profiled(lambda: run(torch.ones(700, 700)), CPU)
-    assert max(found, key=found.get) == kind
+    x = torch.ones(700, 700)
+    found = profiled(lambda: run(x), CPU)
+    assert max(set(found) - {BETWEEN}, key=found.__getitem__) == kind
     assert set(found) == set(ALL)
 
 

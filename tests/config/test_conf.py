@@ -49,8 +49,8 @@ def translate_something(config: ModelConfig) -> Transformer:
 
 @pytest.mark.parametrize("attention", names("attention"))
 def test_every_attention_builds_at_every_site(attention: str) -> None:
-    for site in SITES:
-        translate_something(training(f"attention@model.{site}={attention}", *SMALL).model)
+    sites = [f"attention@model.{site}={attention}" for site in SITES]
+    translate_something(training(*sites, *SMALL).model)
 
 
 @pytest.mark.parametrize("ffn", names("ffn"))
