@@ -162,10 +162,16 @@ def _find_file(folder: Path, stem: str, lang: str, split: str) -> Path:
 
 
 def split_all(config: PairsConfig, text: Text, staging: Path) -> Report:
-    """Judge all pairs, then draw valid and test; no held-out pair also stands in train."""
-    fates = judge(config, text)
+    """Judge all pairs, then draw valid and test; no held-out pair also stands in train.
+
+    Documents are drawn first, and only those for training are judged: the others stay whole.
+    """
+    judged = judge(config, text)
+    fates = text.judge(None, None) if text.has_documents else judged
     if text.has_documents:
         split_documents(fates, text.marks, partial(deal_documents, config))
+        training = fates == Fate.TRAIN
+        fates[training] = judged[training]
     elif config.every_nth is not None:
         steps.split_every_nth(fates, config.every_nth, HELD_OUT)
     else:

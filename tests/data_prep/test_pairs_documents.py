@@ -102,6 +102,18 @@ def test_cleaning_drops_pairs_but_only_documents_without_any_lose_their_mark(run
     assert sum(counts()[split]["pairs"] for split in SPLITS) == 26
 
 
+def test_documents_that_are_held_out_stay_whole(run):
+    """Whatever would be dropped of them in training, but for pairs that are empty on a side."""
+    given = []
+    for number, (mark, lines) in enumerate(numbered([3] * 12)):
+        long = f"{number} " * 30
+        given.append((mark, [*lines, (long, long), lines[0], ("", "x")]))
+    options = "max_length=20", "deduplicate=true", "valid_size=5", "test_size=5"
+    assert files(run, given, *options)[0] == 0
+    for split, expected in (("valid", 5), ("test", 5), ("train", 3)):
+        assert {len(lines) for _, lines in documents(split)} == {expected}
+
+
 def test_pairs_of_held_out_documents_leave_the_training_documents(run):
     shared = ("Guten Tag", "Good day")
     given = [(mark, [shared, *lines]) for mark, lines in numbered([3] * 12)]
