@@ -151,6 +151,7 @@ def describe(translator: Translator) -> dict[str, Any]:
         "treatment": asdict(translator.treatment),
         "windows": {**asdict(translator.windows), "overlap": translator.overlap},
         "long_input": [translator.long_input, translator.trained_length],
+        "length_ratio": translator.length_ratio,
         "options": asdict(translator.options),
     }
 

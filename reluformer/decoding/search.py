@@ -53,15 +53,19 @@ def translate_batch(
     src_lengths: Int[Tensor, " B"],
     options: DecodeOptions,
     sentence_ids: Sequence[int] | None = None,
+    most_pieces: int | None = None,
 ) -> list[list[Hypothesis]]:
     """For each sentence its `options.n_best` hypotheses, best first.
 
+    None has more than `most_pieces`, or more than the model has positions for.
     `sentence_ids` (default: 0, 1, ...) seed the sampling together with `options.seed`, so that a
     sentence's samples do not depend on the batch it is in. A model that gives no finite
     probability (NaN weights) yields an empty hypothesis with score -inf.
     """
     ids = range(len(src_lengths)) if sentence_ids is None else sentence_ids
     limits = longest_lengths(src_lengths, options, model.max_positions)
+    if most_pieces is not None:
+        limits = limits.clamp(max=most_pieces)
     search = Search(limits, options, ids)
     cache = model.start(model.encode(src_tokens, src_lengths), options.beam_size)
     while search.num_sentences:

@@ -24,6 +24,7 @@ from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer
 
 Item = TypeVar("Item")
+ROOM = 1.1  # a window's translation may be longer than by its expected length
 LONGEST_LINE = 100_000  # characters that are read of a line, whatever the model's positions
 
 
@@ -83,6 +84,9 @@ class Translator:
     A batch holds at most `max_tokens` source positions, padding included; a longer window goes
     alone. What becomes of a line with more pieces than `trained_length`, or than the model has
     positions, is up to `long_input`: truncate (with a warning), refuse (an error) or extrapolate.
+    Unless that is extrapolate, a translation has at most `trained_length` pieces, too: a window
+    whose translation reaches that has room for it in halves. Windows leave room by `length_ratio`,
+    target tokens to a source token in training.
     """
 
     def __init__(
@@ -97,9 +101,11 @@ class Translator:
         windows: WindowOptions | None = None,
         overlap: int = 0,
         trained_length: int | None = None,
+        length_ratio: float = 1.0,
     ) -> None:
         self.model = model.eval()
         self.trained_length = trained_length
+        self.length_ratio = length_ratio
         self.source_vocabulary = source_vocabulary
         self.target_vocabulary = target_vocabulary
         self.treatment = treatment
@@ -148,7 +154,7 @@ class Translator:
                 lengths.append(len(source.tokens))
         borders.append(len(lengths))
         # Without a length every sentence is too long to share a window.
-        length = self.windows.length or 1
+        length = int((self.windows.length or 1) / max(1.0, ROOM * self.length_ratio))
         return cut_windows([np.array(lengths, dtype=np.int64)], borders, length, self.overlap)
 
     def _search_windows(
@@ -166,9 +172,19 @@ class Translator:
             numbers = [windows[i][0].number for i in batch]
             rankings = self._search([rows[i] for i in batch], numbers)
             for i, ranking in zip(batch, rankings, strict=True):
-                found[i] = in_sentences(ranking, len(windows[i]), separator, penalty)
+                if len(windows[i]) == 1 or not self._is_cut(ranking[0]):
+                    found[i] = in_sentences(ranking, len(windows[i]), separator, penalty)
                 done(i)
         return found
+
+    @property
+    def _most_pieces(self) -> int | None:
+        """Of a translation; None for as many as there are positions."""
+        return None if self.long_input == "extrapolate" else self.trained_length
+
+    def _is_cut(self, hypothesis: Hypothesis) -> bool:
+        """Whether it had to end where training did."""
+        return self._most_pieces is not None and len(hypothesis.tokens) >= self._most_pieces
 
     def _complete(
         self, windows: Sequence[list[_Source]], found: Sequence[Sentences | None]
@@ -231,6 +247,7 @@ class Translator:
                 src_lengths.to(device),
                 self.options,
                 numbers,
+                self._most_pieces,
             )
         except torch.OutOfMemoryError:
             if len(rows) == 1:

@@ -57,6 +57,16 @@ def test_length_penalty_ranks(table_model, garden_path):
     assert best.log_prob == pytest.approx(log(0.1782), rel=1e-6)
 
 
+def test_most_pieces_are_a_limit_for_every_sentence(table_model, garden_path):
+    """As the longest length is, where that is higher."""
+    tokens, lengths = torch.zeros(2, 1, dtype=torch.long), torch.ones(2, dtype=torch.long)
+    options = DecodeOptions(max_len_a=0.0, max_len_b=5, beam_size=2, min_length=2)
+    bound = translate_batch(table_model(garden_path), tokens, lengths, options, most_pieces=2)
+    expected = search(table_model(garden_path), (0, 0), limit=2, beam_size=2, min_length=2)
+    assert [by_hand(found) for found in bound] == [by_hand(found) for found in expected]
+    assert all(len(best.tokens) == 2 for [best] in bound)
+
+
 def test_minimum_and_maximum_length(table_model, garden_path):
     """The shortest allowed: b ends at once by choice; the longest allowed: it must end."""
     model = table_model(garden_path)

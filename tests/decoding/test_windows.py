@@ -17,6 +17,8 @@ from reluformer.decoding.translate import Translator
 from reluformer.decoding.treatment import Treatment
 from reluformer.decoding.windows import WindowCounts, in_sentences, merge, seam, take_apart
 
+pytestmark = pytest.mark.unchecked
+
 SEP = 4
 
 
@@ -146,6 +148,28 @@ def test_a_window_with_too_few_sentences_is_repaired(translator, documents) -> N
     echo(subject, lose_one)
     assert texts(subject, documents) == documents
     assert subject.counts.repaired == subject.counts.windows - 1  # all but that of two sentences
+
+
+def test_a_translation_that_reaches_the_trained_length_is_repaired(translator, documents) -> None:
+    """Its end may be missing, though it has as many sentences as the source."""
+    subject = translator(60, trained_length=59)
+    echo(subject, lambda row: row + [7] * max(0, 59 - len(row)))
+    whole = translator(60, trained_length=60)
+    echo(whole, lambda row: row + [7] * max(0, 59 - len(row)))
+    for one in (subject, whole):
+        assert len(texts(one, documents)) == len(documents)
+    assert subject.counts.repaired == subject.counts.windows > whole.counts.repaired == 0
+
+
+def test_windows_leave_room_for_longer_translations(translator, documents) -> None:
+    sizes = {}
+    for ratio in (0.9, 1.0, 2.0):
+        seen = echo(subject := translator(44, length_ratio=ratio))
+        assert texts(subject, documents) == documents
+        sizes[ratio] = max(len(row) + 1 for row in seen if SEP in row)
+    assert sizes[0.9] <= 44
+    assert sizes[1.0] <= 40
+    assert sizes[2.0] <= 20 < sizes[0.9]
 
 
 def test_windows_that_never_come_right_end_as_single_sentences(translator, documents) -> None:
