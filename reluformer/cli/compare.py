@@ -111,7 +111,15 @@ def plan(config: CompareConfig) -> tuple[list[Job], TestSet]:
     jobs, test = suite_jobs(config, overrides, trainings, options)
     for label, training in trainings.items():
         with blaming(label):
-            check_training(config, training)
+            each = [training]
+            if training.initial_weights:  # which each seed may have of its own
+                named = [*overrides[label], f"name={label}"]
+                each = [
+                    compose("train", train.main, TrainConfig, [*named, f"seed={seed}"], folder)
+                    for seed in config.seeds
+                ]
+            for one in each:
+                check_training(config, one)
     return jobs, test
 
 

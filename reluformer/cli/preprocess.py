@@ -5,6 +5,7 @@ from pathlib import Path
 
 from reluformer.cli.app import command
 from reluformer.config.data import DataConfig, PreprocessConfig
+from reluformer.config.vocabularies import take_vocabularies
 from reluformer.console import console
 from reluformer.data.assembly import VocabularyOptions
 from reluformer.data.encoding import Limits
@@ -25,8 +26,11 @@ def main(config: PreprocessConfig) -> None:
         reluformer-preprocess data=iwslt14_de_en
         reluformer-preprocess data=multi30k_en_de data.vocab_size=8000 overwrite=true
         reluformer-preprocess data=custom data.name=mine data.source_lang=de data.target_lang=en
+        reluformer-preprocess data=europarl7_de_en data.vocabulary_of=runs/ted/reluformer-seed1
     """
-    data = config.data
+    data, taken = take_vocabularies(config.data)
+    if taken:
+        console.print(f"vocabulary of {data.vocabulary_of}, not learnt anew", markup=False)
     manifest = prepare_corpus(
         texts=find_texts(Path(data.text), data.source_lang, data.target_lang),
         folder=Path(data.binary),
@@ -35,6 +39,7 @@ def main(config: PreprocessConfig) -> None:
         limits=Limits(data.max_length, data.too_long, data.max_ratio),
         threads=config.threads,
         overwrite=config.overwrite,
+        taken=taken,
     )
     console.print(corpus_table(manifest))
     for line in losses(manifest):

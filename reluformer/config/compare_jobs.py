@@ -12,8 +12,9 @@ from reluformer.comparison.jobs import Job, Step
 from reluformer.config.build import build_model
 from reluformer.config.compare import CompareConfig, split
 from reluformer.config.data import DataConfig
+from reluformer.config.initial import find_initial_weights
 from reluformer.config.test_set import TestSet
-from reluformer.config.train_run import check_corpus, check_lengths, open_splits
+from reluformer.config.train_run import as_prepared, check_corpus, check_lengths, open_splits
 from reluformer.config.training import TrainConfig
 from reluformer.data.corpus import MANIFEST, Corpus
 from reluformer.errors import UserError
@@ -58,7 +59,9 @@ def lasting(training: dict[str, Any], seed: int) -> dict[str, Any]:
 def check_training(config: CompareConfig, training: TrainConfig) -> None:
     """Raise UserError for what would end a system's training at once, or be missing after it."""
     corpus = Corpus.open(training.data.binary)
+    training = as_prepared(training, corpus)
     check_corpus(corpus, training)
+    find_initial_weights(training, corpus)
     sizes = len(corpus.source_vocabulary), len(corpus.target_vocabulary)
     allow = (*training.allow, *config.allow)
     # Without memory; a class of the user's own may need real numbers, and then tells in training.

@@ -20,7 +20,7 @@ from reluformer.errors import UserError
 # What runs of one system may differ in. Corpora are compared by content, not by place.
 MAY_DIFFER = {
     *PASSING,
-    *("seed", "allow", "data.text", "data.binary"),
+    *("seed", "allow", "data.text", "data.binary", "data.vocabulary_of"),
     *("train.log_interval", "train.statistics_interval", "train.valid_max_tokens"),
 }
 SHOWN = 3  # differences in a message
@@ -65,6 +65,7 @@ def read_run(given: str) -> TrainedRun:
             **settings,
             "windows": asdict(WindowOptions(**settings.get("windows", {}))),  # older runs have none
             "data": asdict(data),
+            "initial_weights": bool(settings.get("initial_weights")),  # each seed's own
             "corpus": read_json(Path(folder) / "environment.json").get("corpus"),
         }
         name = label or str(settings["name"])

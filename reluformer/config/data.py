@@ -29,6 +29,7 @@ class DataConfig:
     normalisation: str = "identity"  # identity | nfkc | nmt_nfkc, before splitting into subwords
     vocabulary_sentences: int = 250_000  # drawn from each language to learn the vocabulary from
     vocabulary_seed: int = 1  # of that draw
+    vocabulary_of: str | None = None  # folder of a corpus or run whose vocabularies to take instead
     max_length: int = 256  # tokens without EOS that a training sentence may have on a side
     too_long: str = "drop"  # drop | truncate: what happens to longer ones in training
     max_ratio: float | None = None  # drop training pairs with more tokens to a token; null: keep

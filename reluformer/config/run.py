@@ -1,5 +1,7 @@
 """A trained run, read back from its folder."""
 
+import json
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,8 +14,8 @@ from reluformer.config.build import build_model
 from reluformer.config.data import DataConfig
 from reluformer.config.instantiate import check_parameters, load_plain
 from reluformer.config.model import ModelConfig
-from reluformer.config.run_folder import CONFIG, VOCABULARIES
-from reluformer.data.vocabulary import Vocabulary
+from reluformer.config.run_folder import CONFIG, ENVIRONMENT
+from reluformer.data.vocabulary import SIDE_FILES, Vocabulary
 from reluformer.data.windows import WindowOptions
 from reluformer.errors import UserError
 from reluformer.model.transformer import Transformer
@@ -32,6 +34,8 @@ class Run:
     target_vocabulary: Vocabulary
     data: DataConfig
     windows: WindowOptions
+    length_ratio: float  # target tokens to a source token in training
+    trained_length: int  # pieces of the longest sequence in training, without EOS
 
 
 def load_run(
@@ -54,15 +58,44 @@ def load_run(
     model_config = part_of(config, "model", ModelConfig, path)
     data = part_of(config, "data", DataConfig, path)
     windows = part_of(config, "windows", WindowOptions, path)
-    source = Vocabulary.load(folder / VOCABULARIES["source"])
-    target = Vocabulary.load(folder / VOCABULARIES["target"])
+    source = Vocabulary.load(folder / SIDE_FILES["source"])
+    target = Vocabulary.load(folder / SIDE_FILES["target"])
     weights = checkpoint_path(folder, checkpoint)
     built = (model_config, len(source), len(target), data.joint_vocabulary, allow)
     check_fits(path, weights, *built)
     model = build_model(*built)
     load_weights(weights, model)
     model.to(choose_device(device)).eval()
-    return Run(folder, model, source, target, data, windows)
+    ratio, length = length_ratio(folder), trained_length(folder, data, windows)
+    return Run(folder, model, source, target, data, windows, ratio, length)
+
+
+def trained_length(folder: Path, data: DataConfig, windows: WindowOptions) -> int:
+    """Pieces of the longest sequence that training can have seen, without EOS.
+
+    The run's own, or that of the run whose weights it began with.
+    """
+    own = data.max_length
+    if windows.length is not None:
+        own = max(windows.length - 1, own if windows.sentence_updates else 0)
+    began_with = read_environment(folder).get("initial_weights")
+    before = began_with.get("trained_length") if isinstance(began_with, dict) else 0
+    return max(own, before if isinstance(before, int) else 0)
+
+
+def length_ratio(folder: Path) -> float:
+    """1 for a run of an earlier version, which did not note it."""
+    ratio = read_environment(folder).get("length_ratio")
+    return ratio if isinstance(ratio, float) and 0 < ratio < math.inf else 1.0
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """Nothing where there is none."""
+    try:
+        environment = json.loads((folder / ENVIRONMENT).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return environment if isinstance(environment, dict) else {}
 
 
 def check_fits(path: Path, weights: Path, config: ModelConfig, *built: Any) -> None:

@@ -27,22 +27,29 @@ from reluformer import __version__
 from reluformer.config.instantiate import load_plain
 from reluformer.config.training import TrainConfig, changed_settings
 from reluformer.data.corpus import Corpus
+from reluformer.data.vocabulary import SIDE_FILES
 from reluformer.durable import write_json, write_whole
 from reluformer.errors import UserError
 
 CONFIG = "config.yaml"
-VOCABULARIES = {"source": "vocabulary.source.model", "target": "vocabulary.target.model"}
+ENVIRONMENT = "environment.json"
 
 
-def prepare_folder(folder: Path, config: TrainConfig, corpus: Corpus) -> None:
-    """Create the run folder, or make sure that it is this very run's."""
+def prepare_folder(
+    folder: Path, config: TrainConfig, corpus: Corpus, initial: dict[str, Any] | None = None
+) -> None:
+    """Create the run folder, or make sure that it is this very run's.
+
+    `initial` describes the weights that training is about to begin with, if they are another run's.
+    """
     now = asdict(config)
     path = folder / CONFIG
-    environment = folder / "environment.json"
+    environment = folder / ENVIRONMENT
     if path.exists():
         try:
             changes = changed_settings(load_plain(path), now)
-            before = json.loads(environment.read_bytes())["corpus"]
+            recorded = json.loads(environment.read_bytes())
+            before, began = recorded["corpus"], recorded.get("initial_weights")
         except (KeyError, TypeError, ValueError, RecursionError):
             raise UserError(
                 f"{folder} has a {CONFIG} or {environment.name} that training did not write: take "
@@ -50,6 +57,8 @@ def prepare_folder(folder: Path, config: TrainConfig, corpus: Corpus) -> None:
             ) from None
         if before != corpus.manifest.digest:
             changes.append(f"corpus {config.data.binary}: its content is not what it was")
+        if initial and began and initial["sha256"] != began.get("sha256"):
+            changes.append(f"{initial['checkpoint']}: it is not the checkpoint that it was")
         if changes:
             raise UserError(
                 f"{folder} holds a run with other settings ({'; '.join(changes)}): take another "
@@ -62,16 +71,18 @@ def prepare_folder(folder: Path, config: TrainConfig, corpus: Corpus) -> None:
         ("source", corpus.source_vocabulary),
         ("target", corpus.target_vocabulary),
     ):
-        write_whole(folder / VOCABULARIES[side], vocabulary.model)
+        write_whole(folder / SIDE_FILES[side], vocabulary.model)
     if not path.exists():
-        write_json(environment, describe_environment(corpus))
+        begins = {"initial_weights": initial} if initial else {}
+        write_json(environment, {**describe_environment(corpus), **begins})
     settings = yaml.safe_dump(now, sort_keys=False, allow_unicode=True)
     write_whole(path, settings.encode("utf-8"))
 
 
 def describe_environment(corpus: Corpus) -> dict[str, Any]:
     """What this run's numbers depend on beside its configuration."""
-    return {**describe_program(), "corpus": corpus.manifest.digest}
+    ratio = corpus.manifest.length_ratio
+    return {**describe_program(), "corpus": corpus.manifest.digest, "length_ratio": ratio}
 
 
 def describe_program() -> dict[str, Any]:

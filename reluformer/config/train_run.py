@@ -1,16 +1,19 @@
 """Training from settings: corpus, model, loop, in the run's folder."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from reluformer.config.build import build_model
+from reluformer.config.initial import find_initial_weights
 from reluformer.config.run import choose_device
 from reluformer.config.run_folder import RunLock, prepare_folder
 from reluformer.config.training import TrainConfig
+from reluformer.config.vocabularies import LEARNT
 from reluformer.console import console
 from reluformer.data.assembly import different_settings
 from reluformer.data.batch import collate
@@ -22,6 +25,7 @@ from reluformer.durable import write_json
 from reluformer.errors import TrainingFailedError, UserError
 from reluformer.model.transformer import Transformer, count_parameters
 from reluformer.training.calibration import calibrate_gamma
+from reluformer.training.checkpoint import load_weights
 from reluformer.training.loop import Training, memory_in_use
 from reluformer.training.loss import Criterion
 from reluformer.training.memory import attention_cost, keep_freed_memory
@@ -55,6 +59,7 @@ def _train_in_folder(config: TrainConfig, stop: StopRequest) -> str:
     processes = join_processes(choose_device(config.device), patience)
     try:
         corpus = Corpus.open(config.data.binary)
+        config = as_prepared(config, corpus)
         check_corpus(corpus, config)
         torch.manual_seed(config.seed)
         model = build_model(
@@ -83,6 +88,14 @@ def _train_in_folder(config: TrainConfig, stop: StopRequest) -> str:
         raise processes.lost(error) or error from None
     finally:
         processes.leave()
+
+
+def as_prepared(config: TrainConfig, corpus: Corpus) -> TrainConfig:
+    """With the origin of the corpus' vocabulary, and if it was taken, how that was learnt."""
+    made = corpus.manifest.data
+    names = ["vocabulary_of", *(LEARNT if made.get("vocabulary_of") else ())]
+    settings: dict[str, Any] = {name: made.get(name) for name in names}
+    return replace(config, data=replace(config.data, **settings))
 
 
 def check_corpus(corpus: Corpus, config: TrainConfig) -> None:
@@ -125,8 +138,14 @@ def check_lengths(
 
 def _train(training: Training, config: TrainConfig, corpus: Corpus, splits: Splits) -> str:
     folder, model, processes = training.run, training.model, training.processes
-    processes.on_first(lambda: prepare_folder(folder, config, corpus))
-    if not training.resume():
+    initial = None
+    if not any(folder.glob("checkpoints/checkpoint_*.safetensors")):
+        initial = find_initial_weights(config, corpus)
+    begins_with = initial.describe() if initial else None
+    processes.on_first(lambda: prepare_folder(folder, config, corpus, begins_with))
+    if initial:
+        load_weights(initial.checkpoint, model)
+    if not training.resume() and not initial:
         _calibrate(model, config, splits["train"], processes)
     if processes.is_first:
         _describe_windows(corpus, splits, config.windows.join)
@@ -240,6 +259,8 @@ def _announce(folder: Path, model: Transformer, config: TrainConfig, training: T
         f"{processes.world_size} process(es) on {processes.device}, {config.train.precision}; "
         f"update {progress.update}, {max(left, 0)} to go"
     )
+    if config.initial_weights and not progress.update:
+        console.print(f"begins with the weights of {config.initial_weights}", markup=False)
 
 
 def _summarise(

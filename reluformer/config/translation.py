@@ -7,7 +7,8 @@ from omegaconf import MISSING
 
 from reluformer.checks import check_choice, check_positive
 from reluformer.config.run import Run
-from reluformer.config.run_folder import CONFIG, VOCABULARIES
+from reluformer.config.run_folder import CONFIG
+from reluformer.data.vocabulary import SIDE_FILES
 from reluformer.data.windows import WindowOptions
 from reluformer.decoding.options import DecodeOptions, DocumentOptions
 from reluformer.decoding.translate import Translator
@@ -63,7 +64,7 @@ class TranslateConfig:
 def check_not_of_run(output: Path, run: Path) -> None:
     """Raise UserError if the output would replace a file that the run consists of."""
     name = output.name
-    own = {CONFIG, "environment.json", "metrics.jsonl", "summary.json", *VOCABULARIES.values()}
+    own = {CONFIG, "environment.json", "metrics.jsonl", "summary.json", *SIDE_FILES.values()}
     in_run = output.resolve().parent == run.resolve() and name in own
     in_checkpoints = output.resolve().parent == (run / "checkpoints").resolve()
     if in_run or in_checkpoints:
@@ -92,16 +93,9 @@ def build_translator(config: TranslateConfig, run: Run) -> Translator:
         config.long_input,
         windows,
         config.documents.overlap,
-        trained_length(run),
+        run.trained_length,
+        run.length_ratio,
     )
-
-
-def trained_length(run: Run) -> int:
-    """Pieces of the longest sequence that training can have seen, without EOS."""
-    window, sentence = run.windows.length, run.data.max_length
-    if window is None:
-        return sentence
-    return max(window - 1, sentence) if run.windows.sentence_updates else window - 1
 
 
 def find_windows(config: TranslateConfig, run: Run) -> WindowOptions:

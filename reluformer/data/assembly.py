@@ -11,13 +11,19 @@ from reluformer.data.binary import TokenFile, index_path, tokens_path
 from reluformer.data.corpus import MANIFEST, SIDES, Manifest, documents_path, is_sealed, seal
 from reluformer.data.documents import Documents
 from reluformer.data.encoding import Limits, Side, encode_split
-from reluformer.data.vocabulary import Vocabulary, train_vocabulary
+from reluformer.data.vocabulary import (
+    JOINT_FILE,
+    SIDE_FILES,
+    Vocabulary,
+    train_vocabulary,
+)
 from reluformer.durable import temporary, write_whole
 from reluformer.errors import UserError
 
 UNFINISHED = "unfinished.json"
+VOCABULARY = "vocabulary"  # among the inputs, where it is not learnt from them
 NEEDED, OPTIONAL = ("train", "valid"), ("test",)
-PLACES = ("text", "binary")  # settings that say where a corpus lies, not what it is
+PLACES = ("text", "binary", "vocabulary_of")  # where things lie, not what the corpus is
 
 Texts = dict[str, dict[str, Path]]  # split, side -> file
 
@@ -61,7 +67,7 @@ class Assembly:
         self.threads = threads
         self.vocabularies: dict[str, Any] = {}
         self.splits: dict[str, Any] = {}
-        self._learnt: dict[str, Vocabulary] = {}  # not yet written
+        self._unwritten: dict[str, Vocabulary] = {}
         self._resume()
 
     def learn_vocabularies(self, texts: Texts, options: VocabularyOptions) -> None:
@@ -70,19 +76,27 @@ class Assembly:
             return
         train = texts["train"]
         if options.joint:
-            described = self._learn_vocabulary("vocabulary.model", [*train.values()], options)
+            described = self._learn_vocabulary(JOINT_FILE, [*train.values()], options)
             self.vocabularies = dict.fromkeys(SIDES, described)
         else:
             self.vocabularies = {
-                side: self._learn_vocabulary(f"vocabulary.{side}.model", [train[side]], options)
+                side: self._learn_vocabulary(SIDE_FILES[side], [train[side]], options)
                 for side in SIDES
             }
+
+    def take_vocabularies(self, taken: dict[str, Vocabulary], joint: bool) -> None:
+        """Use these instead; nothing is written yet."""
+        if self.vocabularies:
+            return
+        for side, vocabulary in taken.items():
+            file = JOINT_FILE if joint else SIDE_FILES[side]
+            self.vocabularies[side] = self._add_vocabulary(file, vocabulary)
 
     def begin(self) -> None:
         """Take possession of the folder: from here on, what another corpus left is gone."""
         (self.folder / MANIFEST).unlink(missing_ok=True)
         self._remove_foreign_files()
-        for file, vocabulary in self._learnt.items():
+        for file, vocabulary in self._unwritten.items():
             write_whole(self.folder / file, vocabulary.model)
         self._record()
 
@@ -127,7 +141,7 @@ class Assembly:
     def _remove_foreign_files(self) -> None:
         """Remove what an earlier, other corpus or a killed run left under names of ours."""
         kept = {described["file"] for described in self.vocabularies.values()}
-        names = {"vocabulary.model", *(f"vocabulary.{side}.model" for side in SIDES)}
+        names = {JOINT_FILE, *SIDE_FILES.values()}
         for split in NEEDED + OPTIONAL:
             for side in SIDES:
                 path = self.folder / f"{split}.{side}"
@@ -146,13 +160,11 @@ class Assembly:
         with console.status(f"learning {file}"):
             vocabulary, learnt_from = options.learn(texts)
         console.print(f"{file}: {len(vocabulary):,} symbols from {learnt_from['lines']:,} lines")
-        self._learnt[file] = vocabulary
-        return {
-            "file": file,
-            "size": len(vocabulary),
-            "sha256": vocabulary.digest,
-            "learnt_from": learnt_from,
-        }
+        return {**self._add_vocabulary(file, vocabulary), "learnt_from": learnt_from}
+
+    def _add_vocabulary(self, file: str, vocabulary: Vocabulary) -> dict[str, Any]:
+        self._unwritten[file] = vocabulary
+        return {"file": file, "size": len(vocabulary), "sha256": vocabulary.digest}
 
     def _record(self) -> None:
         """Note which parts are in place."""
@@ -202,7 +214,8 @@ def compare(
     differences = different_settings(old_data, data)
     splits = sorted(old_inputs.keys() | inputs.keys())
     changed = [name for name in splits if old_inputs.get(name) != inputs.get(name)]
-    return differences + [f"the {name} text has changed" for name in changed]
+    texts = {VOCABULARY: "the vocabulary"}
+    return differences + [f"{texts.get(name, f'the {name} text')} has changed" for name in changed]
 
 
 def different_settings(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
@@ -213,5 +226,5 @@ def different_settings(there: dict[str, Any], here: dict[str, Any]) -> list[str]
     return [
         f"`{key}` is {there.get(key)} there and {here.get(key)} here"
         for key in sorted((there.keys() | here.keys()) - set(PLACES))
-        if there.get(key, False) != here.get(key, False)
+        if (there.get(key) or None) != (here.get(key) or None)
     ]

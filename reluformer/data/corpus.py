@@ -56,6 +56,12 @@ class Manifest:
                 parts.append(split["documents"]["sha256"])
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
+    @property
+    def length_ratio(self) -> float:
+        """Target tokens to a source token in the training split."""
+        source, target = (self.splits["train"][side]["tokens"] for side in SIDES)
+        return float(target / max(source, 1))
+
     @classmethod
     def load(cls, path: Path) -> "Manifest":
         """Raises UserError if the file is missing, unreadable or of another format."""

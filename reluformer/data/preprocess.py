@@ -18,6 +18,7 @@ from reluformer.data.assembly import (
     NEEDED,
     OPTIONAL,
     UNFINISHED,
+    VOCABULARY,
     Assembly,
     Texts,
     VocabularyOptions,
@@ -27,6 +28,7 @@ from reluformer.data.corpus import MANIFEST, SIDES, Corpus, Manifest
 from reluformer.data.encoding import Limits
 from reluformer.data.processes import available_cores
 from reluformer.data.text import TextScan, check_equal_counts, scan_text
+from reluformer.data.vocabulary import Vocabulary
 from reluformer.errors import UserError
 
 LOCK = ".preprocess.lock"
@@ -40,19 +42,26 @@ def prepare_corpus(
     limits: Limits,
     threads: int | None = None,
     overwrite: bool = False,
+    taken: dict[str, Vocabulary] | None = None,
 ) -> Manifest:
     """Make the corpus of these texts in `folder`, or finish it, and return its manifest.
 
-    `data` is the whole configuration, for the manifest. What can be wrong with the texts or the
+    `data` is the whole configuration, for the manifest; `taken` are vocabularies by side that are
+    used as they are, instead of being learnt. What can be wrong with the texts or the
     vocabulary is found before anything is written or replaced. Raises UserError if the folder
     holds another corpus and `overwrite` is not set, or if another process is at work in it.
     """
     inputs = scan_texts(texts)
+    if taken:
+        inputs[VOCABULARY] = {side: {"sha256": one.digest} for side, one in taken.items()}
     with locked(folder):
         if not overwrite and (folder / MANIFEST).exists():
             return finished_corpus(folder, data, inputs)
         assembly = Assembly(folder, data, inputs, threads or available_cores())
-        assembly.learn_vocabularies(texts, vocabulary)
+        if taken:
+            assembly.take_vocabularies(taken, vocabulary.joint)
+        else:
+            assembly.learn_vocabularies(texts, vocabulary)
         assembly.begin()
         for name in texts:
             assembly.make_split(name, texts[name], replace(limits, enforced=name == "train"))

@@ -27,6 +27,8 @@ from reluformer.errors import UserError
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SEPARATOR = "<sep>"  # between the sentences of a document; in vocabularies of documents only
 SPECIAL_IDS: dict[str, Any] = {"pad_id": PAD, "bos_id": BOS, "eos_id": EOS, "unk_id": UNK}
+JOINT_FILE = "vocabulary.model"  # of a corpus that has one vocabulary for both languages
+SIDE_FILES = {"source": "vocabulary.source.model", "target": "vocabulary.target.model"}
 LONGEST_PIECE = 16  # characters, SentencePiece's own limit
 LARGEST_MODEL_BYTES = 64 << 20
 LONGEST_TRAINING_LINE = 4192  # bytes; SentencePiece leaves out longer lines silently

@@ -185,6 +185,16 @@ def test_a_system_that_cannot_be_built_is_refused_before_the_first_is_trained(
     assert not (tmp_path / "out").exists()
 
 
+def test_initial_weights_of_each_seed_are_looked_for_beforehand(
+    run: Run, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [one for one in command[3:] if not one.startswith(("changes", "seeds"))]
+    changes = r"changes='initial_weights=before/\${name}-seed\${seed}'"
+    message = run(main, *words, changes, "seeds=[7,8]").error()
+    assert message.startswith("system softmax: `initial_weights`: before/softmax-seed7 is no run")
+
+
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 500
     while not path.exists():

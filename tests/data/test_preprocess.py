@@ -88,6 +88,31 @@ def test_separate_vocabularies_know_their_own_language_only(texts: Texts, tmp_pa
 
 @pytest.mark.check("B2")
 @pytest.mark.check("B3")
+@pytest.mark.parametrize("joint", [True, False])
+def test_vocabularies_can_be_taken_instead_of_learnt(
+    joint: bool, texts: Texts, tmp_path: Path
+) -> None:
+    options = replace(OPTIONS, joint=joint)
+    prepare(texts, tmp_path / "learnt", vocabulary=options)
+    theirs = Corpus.open(tmp_path / "learnt")
+    taken = {"source": theirs.source_vocabulary, "target": theirs.target_vocabulary}
+    shorter = {**texts, "train": texts["valid"]}
+    given = {"vocabulary": options, "taken": taken}
+    prepare(shorter, tmp_path / "taken", **given)
+    ours = Corpus.open(tmp_path / "taken")
+    ours.verify()
+    assert ours.source_vocabulary.digest == theirs.source_vocabulary.digest
+    assert ours.target_vocabulary.digest == theirs.target_vocabulary.digest
+    before = contents(tmp_path / "taken")
+    prepare(shorter, tmp_path / "taken", **given)
+    assert contents(tmp_path / "taken") == before
+
+    prepare(shorter, tmp_path / "other", vocabulary=replace(options, size=50))
+    other = Corpus.open(tmp_path / "other").source_vocabulary
+    with pytest.raises(UserError, match="the vocabulary has changed"):
+        prepare(shorter, tmp_path / "taken", vocabulary=options, taken=dict.fromkeys(taken, other))
+
+
 def test_odd_lines_keep_valid_and_test_aligned(texts: Texts, tmp_path: Path) -> None:
     odd = ["", "a\u2028b", "\0", "c\rd", "\u0085", "Haus the " * 20_000]
     for paths in texts.values():

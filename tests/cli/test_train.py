@@ -1,0 +1,117 @@
+"""Training that begins with the weights of another."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from commands import Run
+from reversal import COMMAND_SETTINGS, make_corpus
+from safetensors.torch import load_file
+
+from reluformer.cli.train import main
+from reluformer.config.run import load_run
+from reluformer.training.checkpoint import checkpoint_path
+
+pytestmark = pytest.mark.unchecked
+
+FEW = ["train.max_updates=2", "train.valid_interval=2", "train.valid_sentences=0"]
+FEW += ["train.save_interval=1", "train.best_metric=loss"]
+
+
+@pytest.fixture
+def settings(reversal_folder: Path) -> list[str]:
+    return [*COMMAND_SETTINGS, *FEW, f"data.binary={reversal_folder}"]
+
+
+@pytest.fixture
+def first(run: Run, settings: list[str]) -> Path:
+    assert run(main, *settings, "run=first").code == 0
+    return Path("first")
+
+
+def weights(run: str, name: str) -> dict[str, torch.Tensor]:
+    return load_file(checkpoint_path(Path(run), name))
+
+
+def test_it_begins_with_them_and_continues_with_its_own(run: Run, settings: list[str]) -> None:
+    """At next to no rate it keeps what it began with; continued, it needs the other run no more."""
+    settings = [*settings, "attention.gamma_mode=calibrated"]
+    assert run(main, *settings, "run=first").code == 0
+    still = [*settings, "optim.learning_rate=1e-30", "initial_weights=first", "seed=3"]
+    still += ["run=second"]
+    ended = run(main, *still)
+    assert ended.code == 0, ended.err
+    assert "begins with the weights of first" in ended.err
+    begun, now = weights("first", "best"), weights("second", "1")
+    torch.testing.assert_close(now, begun, rtol=0, atol=1e-20)
+
+    Path("first").rename("elsewhere")
+    ended = run(main, *still, "train.max_updates=3")
+    assert ended.code == 0, ended.err
+
+
+def test_a_checkpoint_can_be_named(run: Run, settings: list[str], first: Path) -> None:
+    path = checkpoint_path(first, "1")
+    named = [*settings, f"initial_weights={path}", "optim.learning_rate=1e-30", "run=second"]
+    assert run(main, *named).code == 0
+    begun, now = weights("first", "1"), weights("second", "2")
+    torch.testing.assert_close(now, begun, rtol=0, atol=1e-20)
+
+
+def test_killed_before_its_first_checkpoint_it_begins_with_them_again(
+    run: Run, settings: list[str], first: Path
+) -> None:
+    still = [*settings, f"initial_weights={first}", "optim.learning_rate=1e-30", "run=second"]
+    assert run(main, *still).code == 0
+    left = Path("second/checkpoints")
+    for path in left.iterdir():
+        path.unlink()
+    (left / "checkpoint_last.safetensors.tmp").touch()
+    assert run(main, *still).code == 0
+    torch.testing.assert_close(weights("second", "1"), weights("first", "best"), rtol=0, atol=1e-20)
+
+
+def test_what_it_began_with_is_recorded(run: Run, settings: list[str], first: Path) -> None:
+    """By content; and how long a sequence the other was trained on counts for this one, too."""
+    own = [*settings, f"initial_weights={first}", "run=second", "train.max_updates=1"]
+    assert run(main, *own).code == 0
+    environment = json.loads(Path("second/environment.json").read_text())
+    recorded = environment["initial_weights"]
+    assert recorded["trained_length"] == load_run(first).trained_length == 256
+    assert load_run("second").trained_length == 256
+    error = run(main, *[word for word in own if "initial" not in word]).error()
+    assert "initial_weights: first -> None" in error
+
+    shutil.rmtree("second/checkpoints")
+    with checkpoint_path(first, "best").open("ab") as file:
+        file.write(b"x")
+    assert "is not the checkpoint that it was" in run(main, *own).error()
+
+
+def test_what_does_not_fit_is_refused_and_leaves_nothing(
+    run: Run, settings: list[str], first: Path, tmp_path: Path
+) -> None:
+    other = make_corpus(tmp_path / "other", 20, "stuvwxyz")
+    cases = {
+        "nowhere is no run with nowhere": ["initial_weights=nowhere"],
+        "first is no run with checkpoint_best.safetensors": ["initial_weights=first"],
+        "`model.num_heads` is 4 there and 2 here": [
+            "model.num_heads=2",
+            f"initial_weights={checkpoint_path(first, '2')}",
+        ],
+        "gamma_mode` is learned there and fixed here": [
+            "attention.gamma_mode=fixed",
+            f"initial_weights={checkpoint_path(first, '2')}",
+        ],
+        f"first has another source vocabulary than {other}": [
+            f"initial_weights={checkpoint_path(first, '2')}",
+            f"data.binary={other}",
+        ],
+    }
+    checkpoint_path(first, "best").unlink()
+    for message, changes in cases.items():
+        error = run(main, *settings, *changes, "run=second").error()
+        assert message in error
+        assert not Path("second/config.yaml").exists()
