@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from reluformer.benchmark.report import Machine
-from reluformer.comparison.jobs import DONE, Job, Outcome
+from reluformer.comparison.jobs import DONE, Job, Outcome, read_json
 from reluformer.comparison.report import PICTURES, Comparison, write_report
 from reluformer.comparison.rows import Difference, finite, read_result
 from reluformer.config.compare import CompareConfig
+from reluformer.config.instantiate import load_plain
 from reluformer.config.measuring import (
     SENTENCES,
     compare_texts,
@@ -20,6 +21,7 @@ from reluformer.config.measuring import (
 )
 from reluformer.config.provenance import run_environment
 from reluformer.config.run import choose_device, read_data
+from reluformer.config.run_folder import CONFIG
 from reluformer.config.test_set import TestSet
 from reluformer.console import console
 
@@ -50,7 +52,7 @@ def report(
         baseline=config.baseline,
         bleu=test.kind,
         failures=failures,
-        conditions=conditions(choose_device(config.device)),
+        conditions=[*joined_windows(done), *conditions(choose_device(config.device))],
     )
     draw(comparison, Path(config.output))
     write_report(comparison, Path(config.output))
@@ -75,6 +77,27 @@ def differences(config: CompareConfig, jobs: Sequence[Job], test: TestSet) -> li
                 for one in compare_texts(test, paths, config.baseline, config.samples)
             ]
     return found
+
+
+def joined_windows(jobs: Sequence[Job]) -> list[str]:
+    """Which systems have windows that hold more than one document, and why they may need to."""
+    joined = [
+        job for job in jobs if (load_plain(Path(job.run) / CONFIG).get("windows") or {}).get("join")
+    ]
+    if not joined:
+        return []
+    (scores,) = read_json(Path(joined[0].folder) / "scores.json")["systems"]
+    buckets = (scores.get("documents") or {}).get("buckets", [])
+    total, *reaching = (
+        sum(one["documents"] for one in buckets if int(one["words"].split("-")[0]) >= words)
+        for words in (0, 512, 1024)
+    )
+    labels = ", ".join(dict.fromkeys(job.label for job in joined))
+    return [
+        f"Windows of {labels} cross from a document to the next of the same session "
+        f"(windows.join): of {total:,} test documents {reaching[0]:,} have 512 words or more, "
+        f"{reaching[1]:,} have 1,024."
+    ]
 
 
 def conditions(device: torch.device) -> list[str]:

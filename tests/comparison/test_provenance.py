@@ -9,8 +9,9 @@ import pytest
 import torch
 import yaml
 
+from reluformer.comparison.jobs import Job, Step
 from reluformer.config import run_folder
-from reluformer.config.compare_report import conditions
+from reluformer.config.compare_report import conditions, joined_windows
 from reluformer.config.provenance import run_environment
 from reluformer.config.run_folder import uncommitted_changes
 from reluformer.config.training import TrainConfig
@@ -67,3 +68,22 @@ def test_the_notes_say_only_what_is_known() -> None:
     said = "\n".join(conditions(torch.device("cpu")))
     assert "up to 200 sentences of the validation set" in said
     assert "at a time" not in said
+
+
+def test_windows_of_several_documents_are_said(tmp_path: Path) -> None:
+    """And how many documents are long without that; nothing where none are joined."""
+    jobs = []
+    for label, join in (("a", False), ("b", True)):
+        folder = tmp_path / label
+        folder.mkdir()
+        windows = {"length": 1024, "join": join}
+        (folder / "config.yaml").write_text(yaml.safe_dump({"windows": windows}))
+        sizes = {"0-31": 1, "256-511": 5, "512-1023": 3, "2048-4095": 2}
+        buckets = [{"words": words, "documents": count} for words, count in sizes.items()]
+        scores = {"systems": [{"documents": {"buckets": buckets}}]}
+        (folder / "scores.json").write_text(json.dumps(scores))
+        jobs.append(Job(label, 1, str(folder), str(folder), "best", [], Step("x", [], {}, [], "")))
+    assert joined_windows(jobs[:1]) == []
+    [said] = joined_windows(jobs)
+    assert said.startswith("Windows of b cross from a document to the next")
+    assert "of 11 test documents 5 have 512 words or more, 2 have 1,024." in said
