@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from reluformer.console import console
 from reluformer.errors import UserError
 
-RECIPE_VERSION = 1  # raised when the recipes' output changes, so that older output isn't reused
+RECIPE_VERSION = 2  # raised when the recipes' output changes, so that older output isn't reused
 REPORT = "prepare.json"
 
 Report = dict[str, Any]

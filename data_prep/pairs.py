@@ -164,7 +164,8 @@ def _find_file(folder: Path, stem: str, lang: str, split: str) -> Path:
 def split_all(config: PairsConfig, text: Text, staging: Path) -> Report:
     """Judge all pairs, then draw valid and test; no held-out pair also stands in train.
 
-    Documents are drawn first, and only those for training are judged: the others stay whole.
+    Documents are drawn first, and only those for training are judged: the others stay whole, but
+    for pairs that are empty on a side.
     """
     judged = judge(config, text)
     fates = text.judge(None, None) if text.has_documents else judged
@@ -176,7 +177,7 @@ def split_all(config: PairsConfig, text: Text, staging: Path) -> Report:
         steps.split_every_nth(fates, config.every_nth, HELD_OUT)
     else:
         steps.split_randomly(fates, config.sizes, config.seed)
-    steps.mark_leaked(fates, text.digests)
+    steps.mark_leaked(fates, text.digests, text.has_documents)
     counts: Report = {"read": text.pairs, "dropped": steps.count_dropped(fates)}
     for fate in (Fate.TRAIN, *HELD_OUT):
         split = fate.name.lower()

@@ -78,9 +78,13 @@ def split_randomly(fates: Fates, sizes: Mapping[Fate, int], seed: int) -> None:
             fates[kept[next(drawn)]] = fate
 
 
-def mark_leaked(fates: Fates, digests: np.ndarray) -> None:
-    """Pairs equal to one of a later split become LEAKED: train gives way to valid, both to test."""
-    for later, earlier in ((Fate.TEST, (Fate.TRAIN, Fate.VALID)), (Fate.VALID, (Fate.TRAIN,))):
+def mark_leaked(fates: Fates, digests: np.ndarray, documents: bool) -> None:
+    """Pairs equal to one of a later split become LEAKED: train gives way to valid, both to test.
+
+    Of documents only train gives way, as those held out stay whole.
+    """
+    before_test = (Fate.TRAIN,) if documents else (Fate.TRAIN, Fate.VALID)
+    for later, earlier in ((Fate.TEST, before_test), (Fate.VALID, (Fate.TRAIN,))):
         held_out = np.unique(digests[fates == later])
         fates[np.isin(fates, earlier) & np.isin(digests, held_out)] = Fate.LEAKED
 

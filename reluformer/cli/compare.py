@@ -25,7 +25,12 @@ from reluformer.comparison.jobs import (
 )
 from reluformer.comparison.supervision import Supervisor, at_once, free_gb, share_of_cores
 from reluformer.config.compare import CompareConfig, expand_systems, split
-from reluformer.config.compare_jobs import blaming, check_training, suite_jobs
+from reluformer.config.compare_jobs import (
+    blaming,
+    check_initial_weights,
+    check_training,
+    suite_jobs,
+)
 from reluformer.config.compare_report import measure, report
 from reluformer.config.compare_runs import run_jobs
 from reluformer.config.groups import group_options
@@ -111,15 +116,13 @@ def plan(config: CompareConfig) -> tuple[list[Job], TestSet]:
     jobs, test = suite_jobs(config, overrides, trainings, options)
     for label, training in trainings.items():
         with blaming(label):
-            each = [training]
-            if training.initial_weights:  # which each seed may have of its own
-                named = [*overrides[label], f"name={label}"]
-                each = [
-                    compose("train", train.main, TrainConfig, [*named, f"seed={seed}"], folder)
-                    for seed in config.seeds
-                ]
-            for one in each:
-                check_training(config, one)
+            check_training(config, training)
+    for job in jobs:
+        if trainings[job.label].initial_weights is not None:  # each seed may have its own
+            own = [f"name={job.label}", f"seed={job.seed}", f"run={job.run}"]
+            named = [*overrides[job.label], *own]
+            with blaming(job.label):
+                check_initial_weights(compose("train", train.main, TrainConfig, named, folder))
     return jobs, test
 
 

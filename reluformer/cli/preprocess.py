@@ -26,9 +26,9 @@ def main(config: PreprocessConfig) -> None:
         reluformer-preprocess data=iwslt14_de_en
         reluformer-preprocess data=multi30k_en_de data.vocab_size=8000 overwrite=true
         reluformer-preprocess data=custom data.name=mine data.source_lang=de data.target_lang=en
-        reluformer-preprocess data=europarl7_de_en data.vocabulary_of=runs/ted/reluformer-seed1
+        reluformer-preprocess data=europarl7_de_en data.vocabulary_of=data/opendocs/binary
     """
-    data, taken = take_vocabularies(config.data)
+    data, taken = take_vocabularies(config.data, config.overwrite)
     if taken:
         console.print(f"vocabulary of {data.vocabulary_of}, not learnt anew", markup=False)
     manifest = prepare_corpus(

@@ -19,7 +19,7 @@ def main(config: TrainConfig) -> None:
         reluformer-train data=embedded attention=entmax15 name=entmax15
         reluformer-train data=multi30k_en_de attention@model.cross_attention=softmax name=mixed
         reluformer-train experiment=embedded/softmax seed=2 train.max_updates=500
-        reluformer-train data=europarl7_de_en initial_weights=runs/ted/reluformer-seed1 name=on
+        reluformer-train data=europarl7_de_en initial_weights=runs/opendocs/reluformer-seed1
     """
     train_run(config)
 

@@ -61,7 +61,6 @@ def check_training(config: CompareConfig, training: TrainConfig) -> None:
     corpus = Corpus.open(training.data.binary)
     training = as_prepared(training, corpus)
     check_corpus(corpus, training)
-    find_initial_weights(training, corpus)
     sizes = len(corpus.source_vocabulary), len(corpus.target_vocabulary)
     allow = (*training.allow, *config.allow)
     # Without memory; a class of the user's own may need real numbers, and then tells in training.
@@ -70,6 +69,11 @@ def check_training(config: CompareConfig, training: TrainConfig) -> None:
     splits = open_splits(corpus, training.windows)
     check_lengths(corpus, splits, training.windows, training.model.max_positions)
     check_average(config, training)
+
+
+def check_initial_weights(training: TrainConfig) -> None:
+    """Raise UserError if a run could not begin, or did not, with the weights that it names."""
+    find_initial_weights(training, Corpus.open(training.data.binary))
 
 
 def check_average(config: CompareConfig, training: TrainConfig) -> None:

@@ -35,7 +35,7 @@ class Run:
     data: DataConfig
     windows: WindowOptions
     length_ratio: float  # target tokens to a source token in training
-    trained_length: int  # pieces of the longest sequence in training, without EOS
+    trained_length: int  # pieces of a sequence that the model is good for, without EOS
 
 
 def load_run(
@@ -66,19 +66,23 @@ def load_run(
     model = build_model(*built)
     load_weights(weights, model)
     model.to(choose_device(device)).eval()
-    ratio, length = length_ratio(folder), trained_length(folder, data, windows)
+    ratio, length = length_ratio(folder), longest_trained(folder, data, windows)
+    if windows.length is None:  # of sentences as many pieces as preprocessing would have taken
+        length = max(length, data.max_length)
     return Run(folder, model, source, target, data, windows, ratio, length)
 
 
-def trained_length(folder: Path, data: DataConfig, windows: WindowOptions) -> int:
+def longest_trained(folder: Path, data: DataConfig, windows: WindowOptions) -> int:
     """Pieces of the longest sequence that training can have seen, without EOS.
 
     The run's own, or that of the run whose weights it began with.
     """
-    own = data.max_length
+    environment = read_environment(folder)
+    sentence = environment.get("longest_sentence")  # not noted by earlier versions
+    own = min(data.max_length, sentence) if isinstance(sentence, int) else data.max_length
     if windows.length is not None:
         own = max(windows.length - 1, own if windows.sentence_updates else 0)
-    began_with = read_environment(folder).get("initial_weights")
+    began_with = environment.get("initial_weights")
     before = began_with.get("trained_length") if isinstance(began_with, dict) else 0
     return max(own, before if isinstance(before, int) else 0)
 

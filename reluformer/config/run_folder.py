@@ -48,8 +48,7 @@ def prepare_folder(
     if path.exists():
         try:
             changes = changed_settings(load_plain(path), now)
-            recorded = json.loads(environment.read_bytes())
-            before, began = recorded["corpus"], recorded.get("initial_weights")
+            before = json.loads(environment.read_bytes())["corpus"]
         except (KeyError, TypeError, ValueError, RecursionError):
             raise UserError(
                 f"{folder} has a {CONFIG} or {environment.name} that training did not write: take "
@@ -57,8 +56,6 @@ def prepare_folder(
             ) from None
         if before != corpus.manifest.digest:
             changes.append(f"corpus {config.data.binary}: its content is not what it was")
-        if initial and began and initial["sha256"] != began.get("sha256"):
-            changes.append(f"{initial['checkpoint']}: it is not the checkpoint that it was")
         if changes:
             raise UserError(
                 f"{folder} holds a run with other settings ({'; '.join(changes)}): take another "
@@ -81,8 +78,13 @@ def prepare_folder(
 
 def describe_environment(corpus: Corpus) -> dict[str, Any]:
     """What this run's numbers depend on beside its configuration."""
-    ratio = corpus.manifest.length_ratio
-    return {**describe_program(), "corpus": corpus.manifest.digest, "length_ratio": ratio}
+    manifest = corpus.manifest
+    return {
+        **describe_program(),
+        "corpus": manifest.digest,
+        "length_ratio": manifest.length_ratio,
+        "longest_sentence": manifest.longest_sentence,
+    }
 
 
 def describe_program() -> dict[str, Any]:

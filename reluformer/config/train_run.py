@@ -91,9 +91,18 @@ def _train_in_folder(config: TrainConfig, stop: StopRequest) -> str:
 
 
 def as_prepared(config: TrainConfig, corpus: Corpus) -> TrainConfig:
-    """With the origin of the corpus' vocabulary, and if it was taken, how that was learnt."""
+    """With the origin of the corpus' vocabulary, and if it was taken, how that was learnt.
+
+    Raises UserError if another origin is asked for.
+    """
     made = corpus.manifest.data
-    names = ["vocabulary_of", *(LEARNT if made.get("vocabulary_of") else ())]
+    given, origin = config.data.vocabulary_of, made.get("vocabulary_of")
+    if given not in (None, origin):
+        raise UserError(
+            f"`data.vocabulary_of` is for reluformer-preprocess, and {corpus.folder} was prepared "
+            f"with {origin or 'a vocabulary of its own'}: leave it out"
+        )
+    names = ["vocabulary_of", *(LEARNT if origin else ())]
     settings: dict[str, Any] = {name: made.get(name) for name in names}
     return replace(config, data=replace(config.data, **settings))
 
@@ -138,13 +147,11 @@ def check_lengths(
 
 def _train(training: Training, config: TrainConfig, corpus: Corpus, splits: Splits) -> str:
     folder, model, processes = training.run, training.model, training.processes
-    initial = None
-    if not any(folder.glob("checkpoints/checkpoint_*.safetensors")):
-        initial = find_initial_weights(config, corpus)
-    begins_with = initial.describe() if initial else None
-    processes.on_first(lambda: prepare_folder(folder, config, corpus, begins_with))
+    initial = find_initial_weights(config, corpus)
     if initial:
         load_weights(initial.checkpoint, model)
+    begins_with = initial.describe() if initial else None
+    processes.on_first(lambda: prepare_folder(folder, config, corpus, begins_with))
     if not training.resume() and not initial:
         _calibrate(model, config, splits["train"], processes)
     if processes.is_first:

@@ -60,16 +60,12 @@ MAY_CHANGE = (
     "data.text",
     "data.binary",
     "data.vocabulary_of",
-    "initial_weights",  # from null, or to it, it must not
 )
 
 
 def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """`key: before -> now` for every setting that differs and must not."""
     changes = _differences(before, now)
-    began, begins = before.get("initial_weights"), now.get("initial_weights")
-    if bool(began) != bool(begins):
-        changes.append(f"initial_weights: {began} -> {begins}")
     old, new = (config["train"]["max_updates"] for config in (before, now))
     if now["optim"]["schedule"] == "cosine" and old != new:
         changes.append(f"train.max_updates (the cosine schedule depends on it): {old} -> {new}")

@@ -19,15 +19,17 @@ LEARNT = (  # how they were learnt, which is no choice any more
 Vocabularies = dict[str, Vocabulary]  # by side
 
 
-def take_vocabularies(data: DataConfig) -> tuple[DataConfig, Vocabularies]:
+def take_vocabularies(data: DataConfig, overwrite: bool = False) -> tuple[DataConfig, Vocabularies]:
     """The vocabularies of `data.vocabulary_of`, each for its language, and how they were learnt.
 
-    Nothing is taken where that is null. Raises UserError for vocabularies of other languages, of
-    text that was treated in another way, or of single sentences where there are documents.
+    Nothing is taken where that is null. With `overwrite` the corpus' own are no substitute for
+    those of an origin that is gone, as they are about to be replaced. Raises UserError for
+    vocabularies of other languages, of text that was treated in another way, or of single
+    sentences where there are documents.
     """
     if data.vocabulary_of is None:
         return data, {}
-    folder = origin(data, data.vocabulary_of)
+    folder = origin(data, data.vocabulary_of, overwrite)
     theirs, found = read_vocabularies(folder)
     for name in TREATMENT:
         if getattr(theirs, name) != getattr(data, name):
@@ -41,18 +43,23 @@ def take_vocabularies(data: DataConfig) -> tuple[DataConfig, Vocabularies]:
             f"the vocabulary of {folder} has no symbol between sentences, which `data.documents` "
             "needs: take that of a corpus with `data.documents=true`"
         )
-    if not data.joint_vocabulary:
-        found = by_language(folder, theirs, found, data)
+    found = by_language(folder, theirs, found, data)
     return replace(data, **{name: getattr(theirs, name) for name in LEARNT}), found
 
 
-def origin(data: DataConfig, vocabulary_of: str) -> Path:
+def origin(data: DataConfig, vocabulary_of: str, overwrite: bool) -> Path:
     """Where the vocabularies are: the finished corpus itself has them, if the origin is gone."""
     there, own = Path(vocabulary_of), Path(data.binary)
-    if there.exists() or not (own / MANIFEST).is_file():
+    if not vocabulary_of or there.resolve() == own.resolve():
+        raise UserError(
+            f"`data.vocabulary_of` is '{vocabulary_of}', but must be the folder of another corpus, "
+            "or of a run"
+        )
+    is_there = (there / CONFIG).is_file() or (there / MANIFEST).is_file()
+    if is_there or overwrite or not (own / MANIFEST).is_file():
         return there
     its_origin = Corpus.open(own).manifest.data.get("vocabulary_of")
-    return own if its_origin == vocabulary_of else there
+    return own if its_origin and Path(its_origin) == there else there
 
 
 def read_vocabularies(folder: Path) -> tuple[DataConfig, Vocabularies]:
@@ -71,7 +78,7 @@ def read_vocabularies(folder: Path) -> tuple[DataConfig, Vocabularies]:
 def by_language(
     folder: Path, theirs: DataConfig, found: Vocabularies, data: DataConfig
 ) -> Vocabularies:
-    """Separate vocabularies for the sides where their languages are now."""
+    """The vocabularies for the sides where their languages are now."""
     known = {theirs.source_lang: found["source"], theirs.target_lang: found["target"]}
     wanted = {"source": data.source_lang, "target": data.target_lang}
     for language in wanted.values():

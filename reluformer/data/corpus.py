@@ -62,6 +62,11 @@ class Manifest:
         source, target = (self.splits["train"][side]["tokens"] for side in SIDES)
         return float(target / max(source, 1))
 
+    @property
+    def longest_sentence(self) -> int:
+        """Tokens of the longest sentence of the training split, on either side."""
+        return max(int(self.splits["train"][side]["longest"]) for side in SIDES)
+
     @classmethod
     def load(cls, path: Path) -> "Manifest":
         """Raises UserError if the file is missing, unreadable or of another format."""

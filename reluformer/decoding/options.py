@@ -10,7 +10,7 @@ from reluformer.errors import UserError
 class DocumentOptions:
     """How documents are cut into windows; `length` null: as in training."""
 
-    length: int | None = None  # positions of a window, separators and its end included
+    length: int | None = None  # positions of a window, or of its translation where that is longer
     overlap: int = 0  # sentences at the end of a window that the next one begins with
 
     def __post_init__(self) -> None:

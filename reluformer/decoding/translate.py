@@ -84,9 +84,9 @@ class Translator:
     A batch holds at most `max_tokens` source positions, padding included; a longer window goes
     alone. What becomes of a line with more pieces than `trained_length`, or than the model has
     positions, is up to `long_input`: truncate (with a warning), refuse (an error) or extrapolate.
-    Unless that is extrapolate, a translation has at most `trained_length` pieces, too: a window
-    whose translation reaches that has room for it in halves. Windows leave room by `length_ratio`,
-    target tokens to a source token in training.
+    Unless that is extrapolate, a window's translation has at most `trained_length` pieces, too: if
+    it reaches that, there is room for it in halves. Windows leave room by `length_ratio`, target
+    tokens to a source token in training.
     """
 
     def __init__(
@@ -179,11 +179,12 @@ class Translator:
 
     @property
     def _most_pieces(self) -> int | None:
-        """Of a translation; None for as many as there are positions."""
-        return None if self.long_input == "extrapolate" else self.trained_length
+        """Of a window's translation; None for as many as there are positions."""
+        bounded = self.windows.length is not None and self.long_input != "extrapolate"
+        return self.trained_length if bounded else None
 
     def _is_cut(self, hypothesis: Hypothesis) -> bool:
-        """Whether it had to end where training did."""
+        """Whether it ends where training did, so that it may be unfinished."""
         return self._most_pieces is not None and len(hypothesis.tokens) >= self._most_pieces
 
     def _complete(

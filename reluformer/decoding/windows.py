@@ -16,7 +16,8 @@ class WindowCounts:
     """What happened to the windows of several sentences, and to the seams of overlapping ones.
 
     A window is repaired when its translation does not have one non-empty sentence for each of the
-    source: it is translated again in two halves. At a seam the two windows agree if they translate
+    source, or is as long as any in training, and maybe unfinished: it is translated again in two
+    halves. At a seam the two windows agree if they translate
     one of the sentences that they share alike. `long` are the sentences with more pieces than the
     model was trained on.
     """

@@ -192,7 +192,7 @@ def test_initial_weights_of_each_seed_are_looked_for_beforehand(
     words = [one for one in command[3:] if not one.startswith(("changes", "seeds"))]
     changes = r"changes='initial_weights=before/\${name}-seed\${seed}'"
     message = run(main, *words, changes, "seeds=[7,8]").error()
-    assert message.startswith("system softmax: `initial_weights`: before/softmax-seed7 is no run")
+    assert message.startswith("system softmax: `initial_weights`: 'before/softmax-seed7' is")
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:

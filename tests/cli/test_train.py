@@ -16,6 +16,7 @@ from reluformer.training.checkpoint import checkpoint_path
 
 pytestmark = pytest.mark.unchecked
 
+LONGEST = 12  # pieces of a line of the corpus
 FEW = ["train.max_updates=2", "train.valid_interval=2", "train.valid_sentences=0"]
 FEW += ["train.save_interval=1", "train.best_metric=loss"]
 
@@ -79,15 +80,48 @@ def test_what_it_began_with_is_recorded(run: Run, settings: list[str], first: Pa
     assert run(main, *own).code == 0
     environment = json.loads(Path("second/environment.json").read_text())
     recorded = environment["initial_weights"]
-    assert recorded["trained_length"] == load_run(first).trained_length == 256
-    assert load_run("second").trained_length == 256
-    error = run(main, *[word for word in own if "initial" not in word]).error()
-    assert "initial_weights: first -> None" in error
+    assert recorded["trained_length"] == environment["longest_sentence"] == LONGEST
+    assert load_run("second").trained_length == 256  # of preprocessing
 
-    shutil.rmtree("second/checkpoints")
-    with checkpoint_path(first, "best").open("ab") as file:
-        file.write(b"x")
-    assert "is not the checkpoint that it was" in run(main, *own).error()
+
+@pytest.mark.parametrize("checkpoints", ["kept", "lost"])
+def test_it_goes_on_only_from_what_it_began_with(
+    checkpoints: str, run: Run, settings: list[str], first: Path
+) -> None:
+    own = [*settings, "run=second", "train.max_updates=1"]
+    assert run(main, *own, f"initial_weights={first}").code == 0
+    assert "initial_weights: first -> None" in run(main, *own).error()
+    shutil.copytree(first, "third")
+    error = run(main, *own, "initial_weights=third").error()
+    assert "initial_weights: first -> third" in error
+    if checkpoints == "lost":
+        shutil.rmtree("second/checkpoints")
+    shutil.copyfile(checkpoint_path(first, "1"), checkpoint_path(first, "best"))
+    error = run(main, *own, f"initial_weights={first}").error()
+    assert "is not the checkpoint that second began with" in error
+    settings_then = Path("second/config.yaml").read_text()
+    assert "initial_weights: first\n" in settings_then
+
+
+@pytest.mark.parametrize("terms", ["attention.entropy_c=0.5", "attention.gamma=2"])
+def test_what_is_no_part_of_the_weights_may_differ(
+    terms: str, run: Run, settings: list[str], first: Path
+) -> None:
+    assert run(main, *settings, terms, f"initial_weights={first}", "run=second").code == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"\x10" * 4000])
+def test_a_damaged_checkpoint_leaves_nothing(
+    content: bytes, run: Run, settings: list[str], first: Path
+) -> None:
+    path = checkpoint_path(first, "best")
+    whole = path.read_bytes()
+    path.write_bytes(content or whole[: len(whole) // 2])
+    again = [*settings, f"initial_weights={first}", "run=second"]
+    assert str(path) in run(main, *again).error()
+    assert not Path("second/config.yaml").exists()
+    path.write_bytes(whole)
+    assert run(main, *again).code == 0
 
 
 def test_what_does_not_fit_is_refused_and_leaves_nothing(
@@ -95,8 +129,17 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
 ) -> None:
     other = make_corpus(tmp_path / "other", 20, "stuvwxyz")
     cases = {
-        "nowhere is no run with nowhere": ["initial_weights=nowhere"],
-        "first is no run with checkpoint_best.safetensors": ["initial_weights=first"],
+        "'nowhere' is no run with nowhere": ["initial_weights=nowhere"],
+        "'' is no run": ["initial_weights="],
+        "'first' is no run with checkpoint_best.safetensors": ["initial_weights=first"],
+        "copy.safetensors is not in a run's folder": ["initial_weights=copy.safetensors"],
+        "gamma_mode` is learned there and fixed here; and 3 more": [
+            "model.pre_norm=true",
+            "model.num_heads=2",
+            "model.ffn_dim=72",
+            "attention.gamma_mode=fixed",
+            f"initial_weights={checkpoint_path(first, '2')}",
+        ],
         "`model.num_heads` is 4 there and 2 here": [
             "model.num_heads=2",
             f"initial_weights={checkpoint_path(first, '2')}",
@@ -110,7 +153,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
             f"data.binary={other}",
         ],
     }
-    checkpoint_path(first, "best").unlink()
+    checkpoint_path(first, "best").rename("copy.safetensors")
     for message, changes in cases.items():
         error = run(main, *settings, *changes, "run=second").error()
         assert message in error

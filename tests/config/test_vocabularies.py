@@ -56,6 +56,7 @@ def test_each_language_has_its_own(separate: DataConfig, tmp_path: Path) -> None
         ({"joint_vocabulary": True}, "is for text with `data.joint_vocabulary=false`"),
         ({"documents": True}, "has no symbol between sentences"),
         ({"source_lang": "fr"}, "has vocabularies of de and en, none of fr"),
+        ({"vocabulary_of": ""}, "must be the folder of another corpus"),
         ({"vocabulary_of": "nowhere"}, "nowhere is no corpus and no run"),
     ],
 )
@@ -65,6 +66,21 @@ def test_what_does_not_fit_is_refused(
     new = {"vocabulary_of": separate.binary, "binary": str(tmp_path / "new")}
     with pytest.raises(UserError, match=message):
         take_vocabularies(replace(separate, **{**new, **changes}))
+
+
+def test_a_corpus_has_no_vocabulary_of_its_own_to_take(separate: DataConfig) -> None:
+    with pytest.raises(UserError, match="must be the folder of another corpus"):
+        take_vocabularies(replace(separate, vocabulary_of=f"{separate.binary}/."))
+
+
+def test_a_joint_vocabulary_is_for_its_languages_only(separate: DataConfig, tmp_path: Path) -> None:
+    joint = replace(separate, joint_vocabulary=True, binary=str(tmp_path / "joint"))
+    texts = find_texts(Path(joint.text), "de", "en")
+    prepare_corpus(texts, tmp_path / "joint", asdict(joint), VocabularyOptions(36), LIMITS)
+    new = replace(joint, vocabulary_of=joint.binary, binary=str(tmp_path / "new"))
+    take_vocabularies(replace(new, source_lang="en", target_lang="de"))
+    with pytest.raises(UserError, match="none of fr"):
+        take_vocabularies(replace(new, source_lang="fr"))
 
 
 def test_a_finished_corpus_needs_the_other_no_more(separate: DataConfig, tmp_path: Path) -> None:
@@ -82,3 +98,5 @@ def test_a_finished_corpus_needs_the_other_no_more(separate: DataConfig, tmp_pat
         if Path(separate.binary).exists():
             Path(separate.binary).rename(tmp_path / "elsewhere")
     assert Corpus.open(tmp_path / "new").manifest.data["vocabulary_of"] == separate.binary
+    with pytest.raises(UserError, match="is no corpus and no run"):
+        take_vocabularies(new, overwrite=True)

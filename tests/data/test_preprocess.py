@@ -86,8 +86,6 @@ def test_separate_vocabularies_know_their_own_language_only(texts: Texts, tmp_pa
     assert 3 in corpus.target_vocabulary.encode("Straße")
 
 
-@pytest.mark.check("B2")
-@pytest.mark.check("B3")
 @pytest.mark.parametrize("joint", [True, False])
 def test_vocabularies_can_be_taken_instead_of_learnt(
     joint: bool, texts: Texts, tmp_path: Path
@@ -113,6 +111,8 @@ def test_vocabularies_can_be_taken_instead_of_learnt(
         prepare(shorter, tmp_path / "taken", vocabulary=options, taken=dict.fromkeys(taken, other))
 
 
+@pytest.mark.check("B2")
+@pytest.mark.check("B3")
 def test_odd_lines_keep_valid_and_test_aligned(texts: Texts, tmp_path: Path) -> None:
     odd = ["", "a\u2028b", "\0", "c\rd", "\u0085", "Haus the " * 20_000]
     for paths in texts.values():

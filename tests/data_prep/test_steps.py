@@ -103,7 +103,7 @@ def test_no_pair_stands_in_two_splits_and_later_splits_lose_nothing(pairs):
     before = np.array([fate for fate, _ in pairs], dtype=np.uint8)
     digests = np.array([digest for _, digest in pairs], dtype=np.uint64)
     fates = before.copy()
-    steps.mark_leaked(fates, digests)
+    steps.mark_leaked(fates, digests, documents=False)
     train, valid, test = (set(digests[fates == f]) for f in (Fate.TRAIN, Fate.VALID, Fate.TEST))
     assert not train & valid
     assert not train & test
@@ -111,6 +111,13 @@ def test_no_pair_stands_in_two_splits_and_later_splits_lose_nothing(pairs):
     assert ((fates == Fate.TEST) == (before == Fate.TEST)).all()
     for i in np.flatnonzero(fates == Fate.LEAKED):
         assert any(before[j] > before[i] and digests[j] == digests[i] for j in range(len(pairs)))
+
+
+def test_only_training_documents_lose_pairs():
+    before = np.array([Fate.TRAIN, Fate.VALID, Fate.TEST, Fate.TRAIN, Fate.VALID], dtype=np.uint8)
+    fates = before.copy()
+    steps.mark_leaked(fates, np.array([1, 1, 1, 2, 2], dtype=np.uint64), documents=True)
+    assert fates.tolist() == [Fate.LEAKED, *before[1:3], Fate.LEAKED, before[4]]
 
 
 def test_digests_tell_where_one_side_ends():
