@@ -126,6 +126,14 @@ def test_lines_longer_than_training_saw_are_cut_and_counted(translator, words, c
     assert whole.dropped == 0
 
 
+def test_translations_of_sentences_are_as_long_as_the_search_makes_them(translator, words):
+    """What training saw is a limit of what is read, and of windows' translations only."""
+    subject = translator(trained_length=12, options={"min_length": 20, "max_len_b": 30})
+    [found] = subject.translate([words(1, 1)])
+    assert found.dropped == 0
+    assert len(found.renderings[0].hypothesis.tokens) >= 20
+
+
 @pytest.mark.check("B4")
 def test_spaces_make_no_line_long(translator, words, capsys):
     spaced = " " * 2000 + words(1, 2).replace(" ", " " * 2000)
