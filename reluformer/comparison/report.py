@@ -18,6 +18,7 @@ PICTURES = {
     "distance.png": "Right words by the distance of what decides them (without context: half)",
     "quality_cost.png": "Quality against cost",
 }
+STAGED = "initial_weights"  # in the environment of runs that began with those of another
 STYLE = """\
 :root { color-scheme: light dark; --line: #d0d4da; --soft: #f4f6f8; --dim: #5b6470; }
 @media (prefers-color-scheme: dark) { :root { --line: #3a4048; --soft: #22262b; --dim: #a3acb8; } }
@@ -70,6 +71,12 @@ class Comparison:
                 f"There is no Δ and no p: no other system has a finished run with a seed of a "
                 f"finished run of the baseline, {self.baseline}."
             )
+        staged = [one.title for one in self.results if one.environment.get(STAGED)]
+        if staged:
+            found.append(
+                f"{first_and_count(staged)} began with the weights of an earlier run each, which "
+                "results.json names; training tokens, minutes and updates are those after it."
+            )
         if unlike := unlike_environments(self.results):
             found.append(f"The runs were not trained alike: {'; '.join(unlike)}.")
         found.append(
@@ -91,6 +98,8 @@ def unlike_environments(results: Sequence[Result]) -> list[str]:
     """`key: value (run), value (run and 2 more)` of all that the runs' trainings differ in."""
     found = []
     for key in dict.fromkeys(key for result in results for key in result.environment):
+        if key == STAGED:  # each its own
+            continue
         titles: dict[str, list[str]] = {}
         for result in results:
             titles.setdefault(str(result.environment.get(key)), []).append(result.title)

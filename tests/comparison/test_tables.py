@@ -207,3 +207,13 @@ def test_runs_that_were_not_trained_alike(result: Make) -> None:
     said += "threads: 1 (relu-seed1 and 2 more), None (relu-seed2)."
     assert said in notes(runs, [], None)
     assert '"commit": "def"' in results_json(runs, [], [])
+
+
+def test_weights_that_runs_began_with_are_each_their_own(result: Make) -> None:
+    runs = [result("relu", seed, 30.0) for seed in (1, 2)]
+    assert "began with the weights" not in notes(runs, [], None)
+    for run in runs:
+        run.environment["initial_weights"] = {"checkpoint": f"before-{run.seed}"}
+    said = notes(runs, [], None)
+    assert "relu-seed1 and 1 more began with the weights of an earlier run each" in said
+    assert "not trained alike" not in said
