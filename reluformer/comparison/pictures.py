@@ -146,19 +146,29 @@ def draw_distance(rows: Sequence[Row], path: Path) -> None:
     """
     figure = Figure(figsize=(7, 4.8), layout="constrained")
     axes = figure.subplots()
+    there = [name for name in BUCKETS if any(f"probes_right/{name}" in row.numbers for row in rows)]
     for place, row in enumerate(rows):
+        aside = 0.4 * ((place + 0.5) / len(rows) - 0.5)  # so that no bar hides another
         points = []
-        for x, name in enumerate(BUCKETS):
+        for x, name in enumerate(there):
             if (share := row.numbers.get(f"probes_right/{name}")) is not None:
-                points.append((x, 100 * share, 100 * half_interval(row.numbers, name, share)))
+                half = half_interval(row.numbers, name, share)
+                bounds = 100 * min(half, share), 100 * min(half, 1 - share)
+                points.append((x + aside, 100 * share, *bounds))
         if points:
-            places, right, spread = zip(*points, strict=True)
-            look = style(place)
+            places, right, below, above = zip(*points, strict=True)
             axes.errorbar(
-                places, right, yerr=spread, label=plain(row.label), marker="o", capsize=3, **look
+                places,
+                right,
+                yerr=(below, above),
+                label=plain(row.label),
+                marker="o",
+                capsize=3,
+                **style(place),
             )
     axes.axhline(50, color="0.6", linewidth=0.8, linestyle="--")
-    axes.set_xticks(range(len(BUCKETS)), BUCKETS)
+    axes.set_xticks(range(len(there)), there)
+    axes.set_ylim(0, 102)
     dress(axes, "words from what decides the word", "right words, %")
     handles, names = axes.get_legend_handles_labels()
     columns = 1 + len(names) // 16
