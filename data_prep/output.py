@@ -7,6 +7,7 @@ interrupted recipe goes on where it was. At the end the staging folder becomes t
 
 import hashlib
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -58,6 +59,7 @@ class Output:
         if the folder holds anything else and may not be overwritten, or while another process
         prepares it.
         """
+        self._check_place()
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder.parent / ".prepare.lock", timeout=0)
         try:
@@ -67,6 +69,20 @@ class Output:
             holder = f"another process is preparing {self.folder}"
             raise UserError(f"{holder}; wait for it, or choose another `name`") from None
 
+    def _check_place(self) -> None:
+        """Raise UserError if the folder could not be replaced without harm."""
+        if self.folder.is_symlink() or (self.folder.exists() and not self.folder.is_dir()):
+            raise UserError(
+                f"{self.folder} is no folder of its own but a link or a file: remove it "
+                f"({self.folder.parent} may be a link, for text that is to lie elsewhere)"
+            )
+        for role, path in self.sources.items():
+            if self.folder.resolve() in (path.resolve(), *path.resolve().parents):
+                raise UserError(
+                    f"`{role}` {path} lies in {self.folder}, which is what is made: move it, or "
+                    "choose another `name`"
+                )
+
     def _make(self, fill: Callable[[Path], Report], overwrite: bool) -> Report:
         report = read_report(self.folder)
         if report is not None and self._is_from(report) and not self._damaged(report):
@@ -74,7 +90,9 @@ class Output:
             return report
         if self.folder.exists() and not overwrite:
             difference = self._difference(report)
-            raise UserError(f"{self.folder} {difference}; set overwrite=true to replace it")
+            raise UserError(
+                f"{self.folder} {difference}; set overwrite=true to replace it and all in it"
+            )
         staging = self._staging()
         try:
             counts = fill(staging)
@@ -149,7 +167,7 @@ def check_least(config: Any, least: int, *settings: str) -> None:
     """Refuse a number below the least; None, which switches a setting off, is let through."""
     for setting in settings:
         value = getattr(config, setting)
-        if value is not None and value < least:
+        if value is not None and not least <= value < math.inf:
             raise UserError(f"`{setting}` must be at least {least}, but is {value}")
 
 
@@ -158,7 +176,8 @@ def read_report(folder: Path) -> Report | None:
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return report if isinstance(report, dict) else None
+    well_formed = isinstance(report, dict) and isinstance(report.get("options", {}), dict)
+    return report if well_formed else None
 
 
 def file_digest(path: Path) -> str:

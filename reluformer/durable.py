@@ -46,7 +46,9 @@ def put_in_place(path: Path) -> None:
 
 
 def check_output(path: Path, inputs: Iterable[Path | str | None] = ()) -> None:
-    """Raise UserError if writing `path` would replace one of the inputs, a folder or a device."""
+    """Raise UserError if `path` is one of the inputs, or is there and no regular file."""
+    if path.is_symlink():
+        raise UserError(f"`output` {path} is a link: name the file itself")
     for source in inputs:
         if source is not None and Path(source).resolve() == path.resolve():
             raise UserError(f"`output` and an input are the same file, {path}: name another output")

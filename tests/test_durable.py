@@ -20,7 +20,11 @@ def test_inputs_folders_and_devices_are_no_outputs(tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.write_text("text")
     (tmp_path / "link").symlink_to(source)
-    for output in (source, tmp_path / "link"):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for output in ("link", "loop"):
+        with pytest.raises(UserError, match="is a link"):
+            check_output(tmp_path / output)
+    for output in (source, tmp_path / "x" / ".." / "in"):
         with pytest.raises(UserError, match="are the same file"):
             check_output(output, [None, source])
     for output in (tmp_path, Path("/dev/null")):

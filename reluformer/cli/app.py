@@ -31,7 +31,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import is_dataclass
-from errno import EDQUOT, EIO, ENOSPC
+from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from importlib import import_module
 from typing import Any, TypeVar, get_type_hints
 
@@ -85,11 +85,13 @@ def run_command(
 ) -> int:
     """Run one command to its end and return its exit code; nothing is raised but SystemExit."""
     try:
+        check_encoding(command_line)
         if "--version" in command_line:
             print(f"reluformer {__version__}")
         else:
             run_arguments(name, schema, function, parse_arguments(command_line, schema))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is where it was closed beforehand
+            sys.stdout.flush()
     except UserError as error:
         report(str(error))
         return error.status
@@ -98,7 +100,7 @@ def run_command(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
-        if error.filename is None and error.errno not in (ENOSPC, EDQUOT, EIO):
+        if error.filename is None and error.errno not in (ENOSPC, EDQUOT, EFBIG, EIO):
             return report_defect()
         report(f"{error.filename or 'what was being written'}: {error.strerror}")
         return WRONG_INPUT
@@ -107,6 +109,17 @@ def run_command(
     except Exception:
         return report_defect()
     return DONE
+
+
+def check_encoding(command_line: list[str]) -> None:
+    """Raise UserError for what could not be written into a report, such as a name in Latin-1."""
+    for word in command_line:
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{word!a} is not valid UTF-8: rename the file, or use a UTF-8 locale"
+            ) from None
 
 
 def run_arguments(

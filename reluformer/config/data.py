@@ -9,6 +9,8 @@ from omegaconf import MISSING
 from reluformer.checks import check_choice, check_name, check_positive
 from reluformer.errors import UserError
 
+LARGEST_VOCABULARY = 1_000_000
+
 
 @dataclass
 class DataConfig:
@@ -39,19 +41,23 @@ class DataConfig:
             check_name(name, getattr(self, name))
         if self.source_lang == self.target_lang:
             raise UserError(f"`source_lang` and `target_lang` are both {self.source_lang!r}")
+        for name in ("text", "binary"):
+            if not getattr(self, name):
+                raise UserError(f"`{name}` must be a folder, but is empty")
         if Path(self.text).resolve() == Path(self.binary).resolve():
             raise UserError(
                 f"`text` and `binary` are the same folder, {self.text}: keep them apart"
             )
-        if self.vocab_size <= 4:
+        if not 4 < self.vocab_size <= LARGEST_VOCABULARY:
             raise UserError(
-                f"`vocab_size` must be above 4, the special symbols, but is {self.vocab_size}"
+                f"`vocab_size` must be above 4, the special symbols, and at most "
+                f"{LARGEST_VOCABULARY:,}, but is {self.vocab_size}"
             )
         for name in ("vocabulary_sentences", "max_length"):
             check_positive(name, getattr(self, name))
-        if not 0 < self.character_coverage <= 1:
+        if not 0.98 <= self.character_coverage <= 1:  # SentencePiece's own limits
             raise UserError(
-                f"`character_coverage` must lie in (0, 1], but is {self.character_coverage}"
+                f"`character_coverage` must lie in [0.98, 1], but is {self.character_coverage}"
             )
         check_choice("normalisation", self.normalisation, ("identity", "nfkc", "nmt_nfkc"))
         check_choice("too_long", self.too_long, ("drop", "truncate"))

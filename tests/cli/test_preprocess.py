@@ -99,12 +99,15 @@ def change_nothing(text: Path) -> None:
         (change_nothing, ["data.vocab_size=5000"], ["`vocab_size` is 5,000", "or less"]),
         (change_nothing, ["data.vocab_size=9"], ["`vocab_size` is 9", "`character_coverage`"]),
         (change_nothing, ["data.vocab_size=3"], ["`vocab_size` must be above 4", "but is 3"]),
+        (change_nothing, ["data.vocab_size=3000000000"], ["and at most 1,000,000"]),
+        (change_nothing, ["data.binary="], ["`binary` must be a folder, but is empty"]),
+        (change_nothing, ["data.text=bad\udcff"], ["'data.text=bad\\udcff' is not valid UTF-8"]),
         (change_nothing, ["data.too_long=cry"], ["`too_long` must be one of drop, truncate"]),
         (change_nothing, ["data.max_ratio=0.5"], ["`max_ratio` must be 1 or greater"]),
         (
             change_nothing,
             ["data.character_coverage=2"],
-            ["`character_coverage` must lie in (0, 1]"],
+            ["`character_coverage` must lie in [0.98, 1]"],
         ),
         (
             change_nothing,

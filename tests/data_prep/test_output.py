@@ -56,6 +56,10 @@ def test_the_same_again_is_not_redone():
         (lambda: Path("source.txt").write_text("new"), r"made differently \(source_sha256, seed"),
         (lambda: Path("data/mine/text/prepare.json").unlink(), "not made by this recipe"),
         (lambda: Path("data/mine/text/prepare.json").write_text("[]"), "not made by this recipe"),
+        (
+            lambda: Path("data/mine/text/prepare.json").write_text('{"options": null}'),
+            "not made by this recipe",
+        ),
     ],
 )
 def test_other_output_is_replaced_only_when_asked(change, said, contents):
@@ -66,6 +70,26 @@ def test_other_output_is_replaced_only_when_asked(change, said, contents):
         output(seed=4).make(never, overwrite=False)
     assert contents(Path("data")) == before
     assert output(seed=4).make(fill, overwrite=True)["options"] == {"seed": 4}
+
+
+def test_sources_in_the_folder_are_not_replaced():
+    Path("data/mine/text").mkdir(parents=True)
+    source = Path("source.txt").rename("data/mine/text/source.txt")
+    inside = Output("mine", "test", {}, {"source": source})
+    with pytest.raises(UserError, match=r"`source` .* lies in data/mine/text"):
+        inside.make(never, overwrite=True)
+    assert source.read_text() == "source\n"
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_only_a_folder_is_replaced(kind, tmp_path, contents):
+    place = Path("data/mine/text")
+    place.parent.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    place.symlink_to(tmp_path / "elsewhere") if kind == "link" else place.touch()
+    with pytest.raises(UserError, match="data/mine/text is no folder of its own"):
+        output().make(never, overwrite=True)
+    assert list(place.parent.iterdir()) == [place]
 
 
 def test_a_file_changed_afterwards_is_noticed():

@@ -104,7 +104,7 @@ def test_a_network_would_be_noticed(code: str) -> None:
 
 
 RECORDED = {"reluformer", "commit", "uncommitted_changes", "python", "torch", "processor"}
-RECORDED |= {"accelerator", "corpus", "length_ratio"}
+RECORDED |= {"accelerator", "corpus", "length_ratio", "longest_sentence"}
 
 
 @pytest.mark.check("C8")
