@@ -36,7 +36,10 @@ def translation_work(
     models = {_label(name, model): model.to(device).eval() for name, model in models.items()}
     parameters = {name: count_parameters(model) for name, model in models.items()}
     for model in models.values():
-        convert(model, precision)
+        if isinstance(model, Transformer):
+            convert(model, precision)
+        elif precision == "bf16":
+            model.to(torch.bfloat16)
     tasks = {
         name: partial(_translate, model, sources, options, device) for name, model in models.items()
     }

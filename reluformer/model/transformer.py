@@ -52,11 +52,15 @@ class DecoderCache:
 
     def extend(self) -> tuple[Visibility, Visibility]:
         """A step further: what the newest positions read of the target and of the source."""
+        kept = self.ancestry.tidy()
+        if kept is not None:
+            for layer in self.layers:
+                layer.target.keep(kept, self.ancestry.capacity)
         self.ancestry.extend()
         self.length += 1
         chosen, lengths = self.ancestry.visible, self.source_lengths
         beams, device = self.beam_size, lengths.device
-        own = Visibility(beams, self.length * beams, ordered=True, device=device, chosen=chosen)
+        own = Visibility(beams, self.ancestry.capacity, ordered=True, device=device, chosen=chosen)
         num_keys = self.layers[0].source.keys.shape[2]
         return own, Visibility(beams, num_keys, key_lengths=lengths, device=device)
 
@@ -101,6 +105,7 @@ class Transformer(nn.Module):
         self.decoder_norm = nn.LayerNorm(d_model) if pre_norm else nn.Identity()
         self.output_projection = output_projection
         self.recompute = False  # in training, layers keep their input only and run again backward
+        self.memory_dtype: torch.dtype | None = None  # of keys and values in decoding; None: as is
 
     @property
     def max_positions(self) -> int:
@@ -189,8 +194,8 @@ class Transformer(nn.Module):
         """An empty cache for `beam_size` rows of each sentence, the source projected once."""
         layers = []
         for layer in self.decoder_stack:
-            source = SourceMemory(*layer.cross_attention.project_memory(encoded.states))
-            layers.append(LayerMemory(source, beam_size))
+            projected = layer.cross_attention.project_memory(encoded.states)
+            layers.append(LayerMemory(SourceMemory(*projected, self.memory_dtype), beam_size))
         return DecoderCache(layers, encoded.lengths, beam_size)
 
     def step(self, tokens: Int[Tensor, " N"], cache: DecoderCache) -> Float[Tensor, "N V"]:

@@ -119,23 +119,26 @@ def test_decoder_positions_do_not_see_later_ones(mechanism: Attention) -> None:
 
 
 def test_one_position_at_a_time_equals_all_at_once(mechanism: Attention) -> None:
-    """Six positions of two beams of three sentences; half-way the second takes over the first."""
+    """Six positions of two beams of three sentences; half-way one beam takes over the other."""
     layer, x, _ = random_layer(mechanism)
     beams = torch.stack([x, x.flip(1)], dim=1).flatten(0, 1)  # rows: (sentence, beam)
     memory, queries = TargetMemory(2), QueryMemory()
     ancestry = Ancestry(3, 2, torch.device("cpu"))
     for t in range(6):
         if t == 3:
-            kept = torch.tensor([1, 1, 3, 2, 4, 5])
+            kept = torch.tensor([1, 1, 3, 3, 4, 4])
             beams = beams[kept].clone()
             beams[:, t:] += torch.randn(6, 6 - t, x.shape[2])  # from here on all of them differ
             ancestry.select(kept)
             queries.select(kept)
+        if (slots := ancestry.tidy()) is not None:  # with room for four steps, so it was there once
+            memory.keep(slots, ancestry.capacity)
         ancestry.extend()
-        chosen = Visibility(2, 2 * t + 2, ordered=True, chosen=ancestry.visible)
+        chosen = Visibility(2, ancestry.capacity, ordered=True, chosen=ancestry.visible)
         output = layer.step(beams[:, t : t + 1], memory, queries, chosen)
         whole, _ = layer(beams, Visibility(6, 6, causal=True))
         torch.testing.assert_close(output, whole[:, t : t + 1])
+    assert ancestry.num_slots < 2 * 6  # what the other beam had before was given up
 
 
 def test_beams_across_one_position_at_a_time_equal_all_at_once(mechanism: Attention) -> None:
