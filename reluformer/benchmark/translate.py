@@ -1,10 +1,11 @@
 """Translation: sentences a second by beam search, every system doing the same number of steps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
 
+from reluformer.benchmark.ctranslate2 import CTranslate2
 from reluformer.benchmark.pytorch import PyTorchTransformer
 from reluformer.benchmark.rounds import Work
 from reluformer.data.batch import collate_sources
@@ -13,11 +14,12 @@ from reluformer.decoding.search import StepwiseModel, translate_batch
 from reluformer.model.precision import convert
 from reluformer.model.transformer import Transformer, count_parameters
 
+Model = Transformer | PyTorchTransformer | CTranslate2
 SOURCE_LENGTH, TARGET_LENGTH = 26, 25  # in pieces, without the EOS
 
 
 def translation_work(
-    models: Mapping[str, Transformer | PyTorchTransformer],
+    models: Mapping[str, Model],
     sources: Sequence[Sequence[int]],
     *,
     beam_size: int,
@@ -33,16 +35,20 @@ def translation_work(
     options = DecodeOptions(
         beam_size=beam_size, min_length=TARGET_LENGTH, max_len_a=0.0, max_len_b=TARGET_LENGTH
     )
-    models = {_label(name, model): model.to(device).eval() for name, model in models.items()}
-    parameters = {name: count_parameters(model) for name, model in models.items()}
-    for model in models.values():
+    tasks: dict[str, Callable[[], object]] = {}
+    parameters = {}
+    for system, model in models.items():
+        name = _label(system, model)
+        if isinstance(model, CTranslate2):
+            tasks[name] = partial(model.translate, sources, beam_size, TARGET_LENGTH)
+            parameters[name] = model.num_parameters
+            continue
+        parameters[name] = count_parameters(model.to(device).eval())
         if isinstance(model, Transformer):
             convert(model, precision)
         elif precision == "bf16":
             model.to(torch.bfloat16)
-    tasks = {
-        name: partial(_translate, model, sources, options, device) for name, model in models.items()
-    }
+        tasks[name] = partial(_translate, model, sources, options, device)
     pieces = sum(map(len, sources)) / len(sources)
     return Work(
         title="Translation",
@@ -50,12 +56,13 @@ def translation_work(
         amount=len(sources),
         tasks=tasks,
         conditions=f"beam {beam_size}, one batch of {len(sources)} sentences a round, {pieces:.1f} "
-        f"pieces in, {TARGET_LENGTH} out, {precision}; the same beam search for all systems",
+        f"pieces in, {TARGET_LENGTH} out, {precision}; the same beam search for all systems but "
+        "CTranslate2, which has its own",
         parameters=parameters,
     )
 
 
-def _label(name: str, model: Transformer | PyTorchTransformer) -> str:
+def _label(name: str, model: Model) -> str:
     recomputes = isinstance(model, PyTorchTransformer)
     return f"{name} (no cache: recomputes the prefix)" if recomputes else name
 

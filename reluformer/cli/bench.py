@@ -32,7 +32,7 @@ def main(config: BenchConfig) -> None:
 
     Examples:
         reluformer-bench what=train threads=2 output=docs/results/speed.md
-        reluformer-bench what=translate threads=1 beam_size=5 sentences=32
+        reluformer-bench what=translate threads=1 beam_size=5 systems=[relu,softmax,ctranslate2]
         reluformer-bench what=attention systems=[all,pytorch] lengths=[64,512] causal=true
         reluformer-bench what=windows lengths=[128,1024] systems=[all] max_tokens=2048
         reluformer-bench what=train profile=true threads=1 output=profile.md

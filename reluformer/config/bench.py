@@ -10,6 +10,7 @@ from omegaconf import MISSING
 
 from reluformer.attention.base import Attention
 from reluformer.benchmark.attention import PyTorchAttention, attention_work
+from reluformer.benchmark.ctranslate2 import CTranslate2
 from reluformer.benchmark.kernels import kernel_work
 from reluformer.benchmark.profile import Profile, profile_work
 from reluformer.benchmark.pytorch import PyTorchTransformer
@@ -17,7 +18,7 @@ from reluformer.benchmark.report import Machine, Outcome, Report
 from reluformer.benchmark.rounds import Work, time_work
 from reluformer.benchmark.synthetic import FIRST_PIECE, LONGEST, synthetic_sources, window_batch
 from reluformer.benchmark.train import synthetic_batches, training_work, windows_work
-from reluformer.benchmark.translate import SOURCE_LENGTH, translation_work
+from reluformer.benchmark.translate import SOURCE_LENGTH, Model, translation_work
 from reluformer.checks import check_choice, check_not_negative, check_positive
 from reluformer.config.build import build_model
 from reluformer.config.groups import group_node, group_options
@@ -31,6 +32,7 @@ from reluformer.training.compiling import compile_layers
 
 ALL = "all"
 RIVAL, RIVAL_LABEL = "pytorch", "PyTorch nn.Transformer"
+CTRANSLATE2, CTRANSLATE2_LABEL = "ctranslate2", "CTranslate2, softmax"
 RIVAL_ATTENTION = "PyTorch scaled_dot_product_attention"
 # Settings that nn.Transformer has too, in our words.
 RIVAL_SETTINGS = (
@@ -81,6 +83,8 @@ class BenchConfig:
             raise UserError("`precision` int8 is for what=translate")
         if self.precision == "int8" and RIVAL in self.systems:
             raise UserError(f"`systems` must not have {RIVAL}, which knows no int8")
+        if CTRANSLATE2 in self.systems and self.what != "translate":
+            raise UserError(f"`systems` may have {CTRANSLATE2} for what=translate only")
         if self.compile and self.what not in ("train", "windows"):
             raise UserError("`compile` is for what=train and what=windows")
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
@@ -200,12 +204,20 @@ def bench_windows(config: BenchConfig) -> Iterator[Work]:
 
 
 def bench_translation(config: BenchConfig) -> Iterator[Work]:
+    device = choose_device(config.device)
+    models: dict[str, Model] = {}
+    for name, model in build_systems(config).items():
+        if name == CTRANSLATE2:
+            assert isinstance(model, Transformer)
+            models[CTRANSLATE2_LABEL] = CTranslate2(model, config.precision, device)
+        else:
+            models[name] = model
     yield translation_work(
-        build_systems(config),
+        models,
         synthetic_sources(config.sentences, SOURCE_LENGTH, config.vocab_size, config.seed),
         beam_size=config.beam_size,
         precision=config.precision,
-        device=choose_device(config.device),
+        device=device,
     )
 
 
@@ -226,7 +238,8 @@ def build_systems(config: BenchConfig) -> dict[str, Transformer | PyTorchTransfo
         if name == RIVAL:
             systems[RIVAL_LABEL] = build_rival(config.model, config.vocab_size)
         else:
-            sites: dict[str, Any] = dict.fromkeys(SITES, group_node("attention", name))
+            attention = "softmax" if name == CTRANSLATE2 else name
+            sites: dict[str, Any] = dict.fromkeys(SITES, group_node("attention", attention))
             model = replace(config.model, **sites)
             sizes = config.vocab_size, config.vocab_size
             systems[name] = build_model(model, *sizes, True, tuple(config.allow))
