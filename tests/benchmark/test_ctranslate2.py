@@ -30,8 +30,8 @@ def test_same_hypotheses(bench_config, pre_norm, beam_size):
     expected = translate_batch(model, *collate_sources(sources), options)
     found = rival.translate(sources, beam_size, 7)
     for own, other in zip(expected, found, strict=True):
-        # The last place of its beam sometimes goes to a less likely hypothesis at the last step; and
-        # the end of sentence, which our search scores, may put the best in another order.
+        # Its last place may go to a less likely hypothesis at the last step; and what our search
+        # scores, the end of sentence, may put the best in another order.
         certain = other[: max(beam_size - 1, 1)]
         assert all(tokens in [one.tokens for one in own] for tokens in certain)
 
