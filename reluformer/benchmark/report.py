@@ -135,7 +135,7 @@ def markdown(report: Report) -> str:
         "",
         *(f"| {' | '.join(cells)} |" for cells in table),
         "",
-        f"- model: {report.model}",
+        *([f"- model: {report.model}"] if report.model else []),
         f"- work: {report.outcome.conditions}",
         f"- machine: {report.machine}",
         f"- {report.date}: `{report.command}`",

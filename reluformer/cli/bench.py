@@ -26,14 +26,15 @@ def main(config: BenchConfig) -> None:
     multiple of the last one's. what=attention times the mechanisms alone, forward and backward,
     at several lengths; what=kernels what computes ReLU attention, forward and backward apart,
     beside PyTorch's kernels (most of which run on GPUs only); what=windows trains whole models on
-    windows of just these lengths, and counts the memory that they need. profile=true tells where
-    the time of one round goes instead, with pictures beside `output`. Use a machine that does
-    nothing else.
+    windows of just these lengths, and counts the memory that they need; what=preprocess times the
+    way from a real text to a corpus. profile=true tells where the time of one round goes instead,
+    with pictures beside `output`. Use a machine that does nothing else.
 
     Examples:
         reluformer-bench what=train threads=2 output=docs/results/speed.md
         reluformer-bench what=translate threads=1 beam_size=5 systems=[relu,softmax,ctranslate2]
         reluformer-bench what=attention systems=[all,pytorch] lengths=[64,512] causal=true
+        reluformer-bench what=preprocess text=data/mine/text/train.de lines=100000
         reluformer-bench what=windows lengths=[128,1024] systems=[all] max_tokens=2048
         reluformer-bench what=train profile=true threads=1 output=profile.md
         reluformer-bench what=kernels precision=bf16 lengths=[512,4096] positions=16384

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from reluformer.attention.base import Attention
 from reluformer.benchmark.attention import PyTorchAttention, attention_work
 from reluformer.benchmark.ctranslate2 import CTranslate2
 from reluformer.benchmark.kernels import kernel_work
+from reluformer.benchmark.preprocess import preprocessing_work
 from reluformer.benchmark.profile import Profile, profile_work
 from reluformer.benchmark.pytorch import PyTorchTransformer
 from reluformer.benchmark.report import Machine, Outcome, Report
@@ -25,6 +27,7 @@ from reluformer.config.groups import group_node, group_options
 from reluformer.config.instantiate import instantiate
 from reluformer.config.model import ModelConfig
 from reluformer.config.run import choose_device
+from reluformer.data.processes import available_cores
 from reluformer.errors import UserError
 from reluformer.model.precision import PRECISIONS
 from reluformer.model.transformer import SITES, Transformer
@@ -73,6 +76,8 @@ class BenchConfig:
     lengths: list[int]
     causal: bool
     positions: int
+    text: str | None
+    lines: int
     allow: list[str]
     model: ModelConfig = MISSING
 
@@ -87,8 +92,18 @@ class BenchConfig:
             raise UserError(f"`systems` may have {CTRANSLATE2} for what=translate only")
         if self.compile and self.what not in ("train", "windows"):
             raise UserError("`compile` is for what=train and what=windows")
+        if self.text is None and self.what == "preprocess":
+            raise UserError("what=preprocess needs `text`: a file of sentences, one a line")
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
-        for name in ("rounds", "updates", "max_tokens", "sentences", "beam_size", "positions"):
+        for name in (
+            "rounds",
+            "updates",
+            "max_tokens",
+            "sentences",
+            "beam_size",
+            "positions",
+            "lines",
+        ):
             check_positive(name, getattr(self, name))
         if self.threads is not None:
             check_positive("threads", self.threads)
@@ -126,7 +141,8 @@ def run_benchmark(config: BenchConfig, command: str) -> Iterator[Report]:
         else:
             outcome = time_work(work, config.rounds, device)
         date = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
-        yield Report(outcome, describe_model(config), machine, command, date)
+        model = "" if config.what == "preprocess" else describe_model(config)
+        yield Report(outcome, model, machine, command, date)
 
 
 def bench_attention(config: BenchConfig) -> Iterator[Work]:
@@ -172,6 +188,13 @@ def bench_kernels(config: BenchConfig) -> Iterator[Work]:
             seed=config.seed,
             device=choose_device(config.device),
         )
+
+
+def bench_preprocessing(config: BenchConfig) -> Iterator[Work]:
+    """Twice; `systems` has no say."""
+    assert config.text is not None
+    workers = config.threads or available_cores()
+    yield from preprocessing_work(Path(config.text), config.lines, config.vocab_size, workers)
 
 
 def bench_training(config: BenchConfig) -> Iterator[Work]:
@@ -224,6 +247,7 @@ def bench_translation(config: BenchConfig) -> Iterator[Work]:
 BENCHMARKS: dict[str, Callable[[BenchConfig], Iterator[Work]]] = {
     "attention": bench_attention,
     "kernels": bench_kernels,
+    "preprocess": bench_preprocessing,
     "train": bench_training,
     "translate": bench_translation,
     "windows": bench_windows,

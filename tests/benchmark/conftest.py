@@ -54,6 +54,8 @@ def bench_config():
             "lengths": [8, 16],
             "causal": False,
             "positions": 16,
+            "text": None,
+            "lines": 50,
             "allow": [],
         }
         return BenchConfig(**{**settings, **changes}, model=tiny_model(**(model or {})))
