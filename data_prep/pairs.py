@@ -15,6 +15,7 @@ from steps import Fate, Fates
 
 from reluformer.cli.app import command
 from reluformer.console import console
+from reluformer.data.text import plain_or_compressed
 from reluformer.errors import UserError
 
 Files = dict[str, tuple[Path, Path]]  # split (or "all") -> source and target file
@@ -72,6 +73,10 @@ class PairsConfig:
             check_name("extra_tests", test)
             if test in SPLITS or test.endswith(".raw"):
                 raise UserError(f"`extra_tests` can't hold {test!r}, a name that is taken")
+        if self.folder is None and self.extra_tests:
+            raise UserError("`extra_tests` are for `folder`, which holds them")
+        if self.folder is not None and self.every_nth is not None:
+            raise UserError("`every_nth` is for two files: `folder` has its splits already")
         check_least(self, 1, "valid_size", "test_size", "max_length", "max_ratio", "workers")
         check_least(self, 2, "every_nth")
 
@@ -134,6 +139,8 @@ def find_two_files(config: PairsConfig) -> Files:
     for setting, path in files.items():
         if not path.is_file():
             raise UserError(f"`{setting}` names {path}, which is not a file")
+    if files["source"].samefile(files["target"]):
+        raise UserError(f"`source` and `target` are the same file, {files['source']}")
     return {"all": (files["source"], files["target"])}
 
 
@@ -152,9 +159,9 @@ def find_folder_files(config: PairsConfig) -> Files:
 
 
 def _find_file(folder: Path, stem: str, lang: str, split: str) -> Path:
-    for path in (folder / f"{stem}.{lang}", folder / f"{stem}.{lang}.gz"):
-        if path.is_file():
-            return path
+    path = plain_or_compressed(folder / f"{stem}.{lang}")
+    if path.is_file():
+        return path
     there = sorted(path.name for path in folder.iterdir() if f".{lang}" in path.name)
     found = f"it holds {', '.join(there[:12])}" if there else f"nothing in it ends in .{lang}"
     remedy = f"set splits.{split}=... to the name before .{lang}" if split in SPLITS else "mend it"

@@ -1,11 +1,13 @@
 """Settings of `reluformer-score`, and the scores they ask for."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reluformer.checks import check_choice, check_not_negative
+from reluformer.data.documents import MARK, parse_mark
 from reluformer.data.forms import Forms, both_forms
 from reluformer.data.text import check_equal_counts, read_lines
 from reluformer.errors import UserError
@@ -20,6 +22,8 @@ from reluformer.evaluation.scores import (
     tokenised_metrics,
 )
 from reluformer.evaluation.significance import TESTS, Comparison, compare
+
+SUBWORD_MARKS = ("\u2581", "@@ ")  # SentencePiece's and subword-nmt's
 
 
 @dataclass
@@ -49,6 +53,8 @@ class ScoreConfig:
                 f"`hypothesis` must be a file or a list of files, but is {self.hypothesis!r}"
             )
         self.hypothesis = list(names)
+        if self.samples and self.baseline is None:
+            raise UserError("`samples` are of the test against a `baseline`: give one")
         if self.timing is not None and (len(names) > 1 or self.baseline is not None):
             raise UserError("`timing` is of one translation: give one `hypothesis`, no `baseline`")
 
@@ -134,7 +140,10 @@ def score_files(config: ScoreConfig) -> ScoreReport:
         baseline=config.baseline,
         detokenised_comparisons=plain,
         tokenised_lowercased_comparisons=tokens,
-        cautions=list(_cautions(config, forms, reference)),
+        cautions=[
+            *_hidden_marks(config.reference, layout, reference_lines),
+            *_cautions(config, forms, reference),
+        ],
     )
 
 
@@ -219,8 +228,13 @@ def _cautions(config: ScoreConfig, forms: dict[str, Forms], reference: Forms) ->
         directions = {probe.direction for probe in read_probes(Path(config.probes))}
         if not any(one.endswith(f"-{config.language}") for one in directions):
             found.append(f"{config.probes} has no probe of translations into {config.language}")
-    lower = _is_lower(reference.plain)
+    lower, upper = _is_lower(reference.plain), _is_upper(reference.plain)
     for name, text in forms.items():
+        if mark := _unfinished(text.plain):
+            found.append(f"{name} is full of `{mark.strip()}`: join its pieces to words first")
+        if _is_upper(text.plain) != upper:
+            which = "the reference" if upper else name
+            found.append(f"{which} is all in capitals, the other not: scores suffer")
         if not config.lowercase and _is_lower(text.plain) != lower:
             found.append(
                 f"{name} is {'not ' if lower else ''}all lower-case, but the reference is"
@@ -235,5 +249,29 @@ def _cautions(config: ScoreConfig, forms: dict[str, Forms], reference: Forms) ->
     return found
 
 
+def _hidden_marks(name: str, layout: Layout, lines: list[str]) -> Iterator[str]:
+    """A caution where lines `<d>` count as sentences."""
+    marks = 0 if layout.marks else sum(parse_mark(line) is not None for line in lines)
+    if marks:
+        yield (
+            f"{name} does not begin with `{MARK}`, so that its {marks:,} lines `{MARK}` are scored "
+            "as sentences: documents have one before their first sentence, too"
+        )
+
+
+def _unfinished(lines: list[str]) -> str | None:
+    """What shows that these are no sentences yet, but pieces of a subword vocabulary."""
+    for mark in SUBWORD_MARKS:
+        if sum(mark in line for line in lines) > len(lines) / 2:
+            return mark
+    return None
+
+
 def _is_lower(lines: list[str]) -> bool:
     return all(line == line.lower() for line in lines)
+
+
+def _is_upper(lines: list[str]) -> bool:
+    return any(line != line.lower() for line in lines) and all(
+        line == line.upper() for line in lines
+    )

@@ -6,8 +6,7 @@ from typing import Any
 
 from reluformer.config.data import DataConfig
 from reluformer.data.moses import detokenise_lines
-from reluformer.data.preprocess import find_text
-from reluformer.data.text import read_lines, scan_text
+from reluformer.data.text import plain_or_compressed, read_lines, scan_text
 from reluformer.errors import UserError
 from reluformer.evaluation.documents import joined_documents
 
@@ -41,15 +40,15 @@ class TestSet:
     def of(cls, data: DataConfig) -> "TestSet":
         """That of a corpus; UserError names the file that is missing."""
         folder = Path(data.text)
-        source = find_text(folder / f"test.{data.source_lang}")
-        treated = find_text(folder / f"test.{data.target_lang}")
+        source = plain_or_compressed(folder / f"test.{data.source_lang}")
+        treated = plain_or_compressed(folder / f"test.{data.target_lang}")
         for path in (source, treated):
             if not path.exists():
                 raise UserError(
                     f"{path} does not exist, but a comparison translates the test set: make the "
                     "text with a script of data_prep/, or say with `data.text` where it is"
                 )
-        raw = find_text(folder / f"test.raw.{data.target_lang}")
+        raw = plain_or_compressed(folder / f"test.raw.{data.target_lang}")
         plain = raw if raw.exists() else treated
         treatment = data.moses, data.lowercase, data.documents
         return cls(source, plain, treated, data.target_lang, *treatment)

@@ -27,7 +27,7 @@ from reluformer.data.assembly import (
 from reluformer.data.corpus import MANIFEST, SIDES, Corpus, Manifest
 from reluformer.data.encoding import Limits
 from reluformer.data.processes import available_cores
-from reluformer.data.text import TextScan, check_equal_counts, scan_text
+from reluformer.data.text import TextScan, check_equal_counts, plain_or_compressed, scan_text
 from reluformer.data.vocabulary import Vocabulary
 from reluformer.errors import UserError
 
@@ -73,7 +73,7 @@ def find_texts(folder: Path, source_lang: str, target_lang: str) -> Texts:
     texts: Texts = {}
     for split in NEEDED + OPTIONAL:
         found = {
-            side: find_text(folder / f"{split}.{language}")
+            side: plain_or_compressed(folder / f"{split}.{language}")
             for side, language in zip(SIDES, (source_lang, target_lang), strict=True)
         }
         present = {side: path for side, path in found.items() if path.exists()}
@@ -86,12 +86,6 @@ def find_texts(folder: Path, source_lang: str, target_lang: str) -> Texts:
                 "with `data.text` in which folder it is"
             )
     return texts
-
-
-def find_text(path: Path) -> Path:
-    """`path` or, if only that is there, its compressed form."""
-    compressed = path.with_name(path.name + ".gz")
-    return compressed if compressed.exists() and not path.exists() else path
 
 
 def scan_texts(texts: Texts) -> dict[str, dict[str, Any]]:

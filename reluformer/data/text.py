@@ -36,6 +36,16 @@ class TextScan:
     sha256: str
 
 
+def plain_or_compressed(path: Path) -> Path:
+    """`path` or, if only that is there, its .gz. Raises UserError where both are."""
+    compressed = path.with_name(path.name + ".gz")
+    if not compressed.exists():
+        return path
+    if path.exists():
+        raise UserError(f"{path} is there, and {compressed} too: remove the one that is not meant")
+    return compressed
+
+
 def read_lines(path: Path) -> Iterator[str]:
     """The lines of a file, without their ends.
 

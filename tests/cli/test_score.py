@@ -67,6 +67,36 @@ def test_doubtful_comparisons_are_cautioned_against(run, here):
     assert clean["cautions"] == []
 
 
+@pytest.mark.parametrize(
+    ("change", "caution"),
+    [
+        (lambda line: line.replace(" ", "@@ "), "worse.en is full of `@@`"),
+        (lambda line: f"\u2581{line}", "worse.en is full of `\u2581`"),
+        (str.upper, "worse.en is all in capitals"),
+    ],
+)
+def test_text_that_was_not_finished_is_cautioned_against(run, here, change, caution):
+    lines = (here / "hyp.en").read_text(encoding="utf-8").splitlines()
+    changed = "".join(f"{change(line)}\n" for line in lines)
+    (here / "worse.en").write_text(changed, encoding="utf-8")
+    found, _ = report(run, here, "hypothesis=worse.en", "reference=ref.en")
+    assert any(caution in one for one in found["cautions"])
+
+
+def test_marks_behind_the_first_sentence_are_cautioned_against(run, here):
+    for name in ("hyp.en", "ref.en"):
+        first, *others = (here / name).read_text(encoding="utf-8").splitlines()
+        (here / name).write_text("\n".join([first, "<d>", *others]) + "\n", encoding="utf-8")
+    found, _ = report(run, here, "hypothesis=hyp.en", "reference=ref.en")
+    assert any("its 1 lines `<d>` are scored as sentences" in one for one in found["cautions"])
+
+
+def test_samples_need_a_baseline(run, here):
+    done = run(main, "hypothesis=hyp.en", "reference=ref.en", "samples=10")
+    assert done.code == 2
+    assert "give one" in done.err
+
+
 def test_probes_of_the_other_direction_are_said(run, here):
     (here / "none.jsonl").write_text("")
     arguments = ["hypothesis=hyp.en", "reference=ref.en", "probes=none.jsonl"]

@@ -262,6 +262,10 @@ def test_unequal_counts_of_the_test_set_are_found_before_any_work(run):
         (["source=a.de", "target=a.en", "folder=c"], "either `source` and `target`"),
         (["source=a.de", "folder=c"], "either `source` and `target`"),
         (["source=no.de", "target=a.en"], "`source` names no.de, which is not a file"),
+        (["source=a.de", "target=a.de"], "`source` and `target` are the same file, a.de"),
+        (["source=a.de", "target=a.en", "extra_tests=[x]"], "`extra_tests` are for `folder`"),
+        (["folder=c", "every_nth=9"], "`every_nth` is for two files"),
+        (["folder=both"], "both/train.de is there, and both/train.de.gz too"),
         (["folder=nowhere"], "`folder` names nowhere, which is not a folder"),
         (["folder=c"], "no valid.de or valid.de.gz in c; it holds test_2016.de, test_2017.de,"),
         (["folder=c"], "set splits.valid=... to the name before .de"),
@@ -278,6 +282,8 @@ def test_wrong_settings_are_one_clear_line(run, arguments, said):
     folder(run)
     write("a.de", ["a"])
     write("a.en", ["b"])
+    for name in ("train.de", "train.de.gz"):
+        write(f"both/{name}", ["c"])
     given = replace([*LANGS, "name=other"], arguments)
     code, message = run(pairs.main, *given, *arguments)
     assert code == 2
