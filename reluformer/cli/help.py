@@ -21,7 +21,8 @@ Options:
   --hydra-help, --version         Hydra's own options; the version
 
 Values of text settings are taken as they are, but for `${...}`, which is filled in: spaces, commas
-and `=` need no quotes beyond the shell's. `key=null` means none. Paths are relative to the folder where the command is run.
+and `=` need no quotes beyond the shell's. `key=null` means none. Paths are relative to the folder
+where the command is run.
 
 Exit codes: 0 done, 1 a defect of reluformer, 2 a wrong setting or wrong input (one line says what
 to change; nothing is overwritten), 130 interrupted."""
