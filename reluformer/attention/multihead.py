@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from reluformer.attention.base import Attention, Penalty
 from reluformer.attention.cache import QueryMemory, SourceMemory, TargetMemory
-from reluformer.attention.projection import Projection
+from reluformer.kernels.linear import Linear
 from reluformer.visibility import Visibility
 
 
@@ -23,8 +23,8 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         self.d_model = d_model
         self.mechanism = mechanism
-        self.input_projection = Projection(d_model, 3 * d_model)
-        self.output_projection = nn.Linear(d_model, d_model)
+        self.input_projection = Linear(d_model, 3 * d_model)
+        self.output_projection = Linear(d_model, d_model)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

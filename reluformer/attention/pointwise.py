@@ -12,6 +12,7 @@ from reluformer.attention.base import Attention, Penalty, Traits
 from reluformer.attention.scores import centered, centered_keys, check_center
 from reluformer.errors import UserError
 from reluformer.kernels.attention import pointwise_attention
+from reluformer.kernels.linear import Linear
 from reluformer.visibility import Visibility
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -65,7 +66,7 @@ class PointwiseAttention(Attention):
         self.key_norm = nn.LayerNorm(head_dim) if qk_norm else nn.Identity()
         self.gate: nn.Linear | None = None
         if gate:
-            self.gate = nn.Linear(num_heads * head_dim, num_heads * head_dim)
+            self.gate = Linear(num_heads * head_dim, num_heads * head_dim)
             nn.init.xavier_uniform_(self.gate.weight)
             nn.init.zeros_(self.gate.bias)
         self.traits = Traits(

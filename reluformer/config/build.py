@@ -8,6 +8,7 @@ from reluformer.attention.multihead import MultiHeadAttention
 from reluformer.config.instantiate import instantiate
 from reluformer.config.model import ModelConfig
 from reluformer.errors import UserError
+from reluformer.kernels.linear import Linear
 from reluformer.model.embedding import Embedding, token_embedding
 from reluformer.model.layers import DecoderLayer, EncoderLayer
 from reluformer.model.transformer import CROSS, DECODER_SELF, ENCODER_SELF, Transformer
@@ -31,7 +32,7 @@ def build_model(
         source_tokens = target_tokens
     else:
         source_tokens = token_embedding(source_vocab_size, config.d_model)
-    output = nn.Linear(config.d_model, target_vocab_size, bias=False)
+    output = Linear(config.d_model, target_vocab_size, bias=False)
     if config.share_embeddings == "none":
         nn.init.normal_(output.weight, std=config.d_model**-0.5)
     else:

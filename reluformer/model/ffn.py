@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reluformer.errors import UserError
+from reluformer.kernels.linear import Linear
 from reluformer.model.dropout import dropout
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -49,8 +50,8 @@ class FeedForward(nn.Module):
         if initialisation not in ("xavier", "he"):
             raise UserError(f"`initialisation` must be xavier or he, but is {initialisation!r}")
         self.activation = activation
-        self.keys = nn.Linear(d_model, ffn_dim, bias=bias)
-        self.values = nn.Linear(ffn_dim, d_model, bias=bias)
+        self.keys = Linear(d_model, ffn_dim, bias=bias)
+        self.values = Linear(ffn_dim, d_model, bias=bias)
         self.output_norm = nn.LayerNorm(d_model) if output_norm else nn.Identity()
         self.dropout = dropout
         for linear in (self.keys, self.values):

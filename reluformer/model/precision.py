@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reluformer.attention.projection import Projection
 from reluformer.errors import UserError
+from reluformer.kernels.linear import product
 from reluformer.model.transformer import Transformer
 
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -41,8 +41,7 @@ def convert(model: Transformer, precision: str) -> None:
 def replace_linear(module: nn.Module, layer: type["PackedLinear"]) -> None:
     """Put such a layer in the place of every linear layer inside."""
     for name, child in module.named_children():
-        if type(child) in (nn.Linear, Projection):
-            assert isinstance(child, nn.Linear)
+        if isinstance(child, nn.Linear):
             setattr(module, name, layer(child))
         else:
             replace_linear(child, layer)
@@ -83,8 +82,9 @@ class PackedLinear(nn.Module):
         return packed, self._bias_of(begin, end)
 
     def _product(self, rows: Float[Tensor, "N M"], *part: Tensor | None) -> Float[Tensor, "N P"]:
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, *part, "none", [], "")
-        return out
+        weight, bias = part
+        assert weight is not None
+        return product(rows, weight, bias)
 
 
 class Int8Linear(PackedLinear):

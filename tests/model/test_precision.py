@@ -5,11 +5,11 @@ import torch
 from mechanisms import MECHANISMS
 from small_models import VOCAB, model_config
 
-from reluformer.attention.projection import Projection
 from reluformer.config.build import build_model
 from reluformer.decoding.files import weights_digest
 from reluformer.decoding.options import DecodeOptions
 from reluformer.decoding.search import translate_batch
+from reluformer.kernels.linear import Linear
 from reluformer.model.precision import Int8Linear, convert
 from reluformer.model.transformer import Transformer
 
@@ -23,7 +23,7 @@ def model_in(precision: str, attention: str = "relu") -> Transformer:
 
 def test_whole_numbers_come_close() -> None:
     """7 bits for inputs and 8 for weights; outliers in one row do not coarsen another."""
-    linear = Projection(64, 48)
+    linear = Linear(64, 48)
     int8, x = Int8Linear(linear), torch.randn(5, 7, 64)
     x[0, 0] *= 1000
     expected = linear(x)
@@ -70,7 +70,7 @@ def test_scores_are_those_of_fp32_but_for_rounding(precision: str, attention: st
 def test_int8_translates_sentences_of_a_batch_as_alone() -> None:
     model = model_in("int8")
     assert model.target_vocab_size == VOCAB
-    assert not any(type(module) in (torch.nn.Linear, Projection) for module in model.modules())
+    assert not any(isinstance(module, torch.nn.Linear) for module in model.modules())
     tokens, lengths = torch.randint(4, VOCAB, (4, 9)), torch.tensor([9, 9, 5, 3])
     options = DecodeOptions(beam_size=3, max_len_a=0.0, max_len_b=12)
     together = translate_batch(model, tokens, lengths, options)

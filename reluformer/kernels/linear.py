@@ -1,0 +1,71 @@
+"""Linear layers, on CPUs by oneDNN, whose float32 products are faster than those of MKL."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Linear(nn.Linear):
+    """x W^T + b, of which some outputs can be had without the others."""
+
+    def forward(self, x: Float[Tensor, "*B M"]) -> Float[Tensor, "*B P"]:
+        return linear(x, self.weight, self.bias)
+
+    def part(self, x: Float[Tensor, "*B M"], begin: int, end: int) -> Float[Tensor, "*B P"]:
+        """The outputs from begin to end (exclusive)."""
+        bias = None if self.bias is None else self.bias[begin:end]
+        return linear(x, self.weight[begin:end], bias)
+
+
+def linear(
+    x: Float[Tensor, "*B M"], weight: Float[Tensor, "P M"], bias: Float[Tensor, " P"] | None
+) -> Float[Tensor, "*B P"]:
+    """x W^T + b."""
+    # torch.compile has its own choice of products, and cannot trace the questions below.
+    if torch.compiler.is_compiling() or not suits_onednn(x, weight):
+        return functional.linear(x, weight, bias)
+    out: Tensor = OneDnnLinear.apply(x.flatten(0, -2), weight, bias)
+    return out.unflatten(0, x.shape[:-1])
+
+
+def suits_onednn(x: Tensor, weight: Tensor) -> bool:
+    return (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and torch.backends.mkldnn.is_available()
+        and not torch.is_autocast_enabled("cpu")
+        and x.numel() > 0
+    )
+
+
+class OneDnnLinear(torch.autograd.Function):
+    """x W^T + b of a matrix x; the weights' gradient is PyTorch's own product, which is as fast."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Float[Tensor, "N M"], weight: Float[Tensor, "P M"], bias: Tensor | None
+    ) -> Float[Tensor, "N P"]:
+        ctx.save_for_backward(x, weight)
+        return product(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        (gradient,) = upstream
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        return (
+            product(gradient, weight.t(), None) if of_x else None,
+            gradient.t() @ x if of_weight else None,
+            gradient.sum(0) if of_bias else None,
+        )
+
+
+def product(
+    rows: Float[Tensor, "N M"], weight: Float[Tensor, "P M"], bias: Tensor | None
+) -> Float[Tensor, "N P"]:
+    """`weight` as it is, or laid out for oneDNN beforehand."""
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+    return out
