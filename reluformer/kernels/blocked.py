@@ -20,7 +20,6 @@ from reluformer.visibility import Visibility
 Place = tuple[slice, ...]
 # Scores in a block: 1 MB of float32, about what a core's second-level cache holds.
 BLOCK = 2**18
-# Computed in float32: few CPUs multiply 16 bits faster, and sums over blocks keep their digits.
 HALVES = (torch.bfloat16, torch.float16)
 ZERO_AT_ZERO = ("relu", "relu_squared", "gelu", "identity")
 
@@ -70,8 +69,8 @@ class Weights:
             self.num_queries, self.num_keys, lengths, None, problem.causal, device=q.device
         )
         n = visibility.num_visible
-        wide = torch.promote_types(q.dtype, torch.float32)
-        factor = gain.to(wide)[:, None, None] * n.clamp(min=1).to(wide).pow(-problem.alpha)
+        kind = torch.promote_types(q.dtype, torch.float32)
+        factor = gain.to(kind)[:, None, None] * n.clamp(min=1).to(kind).pow(-problem.alpha)
         # c relu(z) = relu(c z): the factor goes into q instead of the plane of scores.
         relu = self.activation == "relu"
         self.context_factor = None if relu else flat(factor, batch, num_heads).to(q.dtype)
@@ -84,7 +83,7 @@ class Weights:
         self.keys = flat(k) if self.key_mask is None else multiplied(k, self.key_mask)
         self.offset = None
         if offset is not None:
-            self.offset = flat((offset[..., None] * self.score_factor).to(q.dtype))
+            self.offset = flat(wide(offset[..., None] * self.score_factor))
         # A key of zeros has weight 0 of its own accord, where h(0) = 0 and nothing shifts scores.
         self.visible: Tensor | None = None
         shifted = offset is not None or self.activation not in ZERO_AT_ZERO
@@ -107,9 +106,9 @@ class Weights:
                 yield Block(slice(first, min(first + heads, total)), slice(begin, end), num_keys)
 
     def scores(self, block: Block) -> Float[Tensor, "H T S"]:
-        """z; for relu times the factor. Not masked."""
+        """z, in float32 at least; for relu times the factor. Not masked."""
         keys = self.keys[block.heads, : block.num_keys]
-        z = self.queries[block.heads, block.rows] @ keys.transpose(1, 2)
+        z = wide(self.queries[block.heads, block.rows] @ keys.transpose(1, 2))
         return z if self.offset is None else z.sub_(self.offset[block.heads, block.rows])
 
     def mask(self, values: Tensor, block: Block) -> Tensor:
@@ -146,25 +145,25 @@ def forward(
         ]
         contexts, sums, logs = map(join, zip(*parts, strict=True))
         return contexts, sums, logs
-    if q.dtype in HALVES:
+    if needs_float32(q, k):
         with torch.autocast(q.device.type, enabled=False):
             contexts, sums, logs = forward(q.float(), k.float(), v.float(), gain, offset, problem)
         return contexts.to(q.dtype), sums, logs
     weights, values = Weights(q, k, gain, offset, problem), flat(v)
     context = values.new_empty(len(values), q.shape[-2], v.shape[-1])
-    wide = torch.promote_types(q.dtype, torch.float32)
-    sums = q.new_empty(context.shape[:2] if problem.row_sums else (0,), dtype=wide)
-    logs = q.new_empty(context.shape[:2] if problem.entropies else (0,), dtype=wide)
+    kind = torch.promote_types(q.dtype, torch.float32)
+    sums = q.new_empty(context.shape[:2] if problem.row_sums else (0,), dtype=kind)
+    logs = q.new_empty(context.shape[:2] if problem.entropies else (0,), dtype=kind)
     for block in weights.blocks():
         place = block.heads, block.rows
         p = weights.mask(ACTIVATIONS[problem.activation](weights.scores(block)), block)
         if problem.row_sums:
-            sums[place] = p.sum(-1, dtype=wide)
+            sums[place] = p.sum(-1)
         if problem.entropies:
-            logs[place] = log(p).mul_(p).sum(-1, dtype=wide)
+            logs[place] = log(p).mul_(p).sum(-1)
         kept = weights.kept(block, p)
         p = p if kept is None else p.mul_(kept)
-        torch.bmm(p, values[block.heads, : block.num_keys], out=context[place])
+        torch.bmm(p.to(v.dtype), values[block.heads, : block.num_keys], out=context[place])
     if weights.context_factor is not None:
         context = context * weights.context_factor
     shape = q.shape[:2]
@@ -197,7 +196,7 @@ def backward(
         ]  # fmt: skip
         d_q, d_k, d_v, d_offset = map(join, zip(*parts, strict=True))
         return d_q, d_k, d_v, d_offset
-    if q.dtype in HALVES:
+    if needs_float32(q, k):
         upstream, *full = (one.float() for one in (d_context, q, k, v))
         with torch.autocast(q.device.type, enabled=False):
             found = backward(upstream, rho, eps, full[0], full[1], full[2], gain, offset, problem)
@@ -207,18 +206,18 @@ def backward(
         d_context = d_context * weights.context_factor
     # rho + eps (1 + ln P) = (rho + eps) + eps ln P
     constant = rho if eps is None else eps if rho is None else rho + eps
-    rows = [None if one is None else flat(one[..., None]).to(q.dtype) for one in (constant, eps)]
+    rows = [None if one is None else wide(flat(one[..., None])) for one in (constant, eps)]
     d_q = weights.queries.new_empty(weights.queries.shape)
     d_k, d_v = (one.new_empty(one.shape) for one in (weights.keys, values))
     if weights.num_queries == 0:
         d_k.zero_(), d_v.zero_()
-    wide = torch.promote_types(q.dtype, torch.float32)
-    d_offset = d_q.new_zeros(d_q.shape[:2] if offset is not None else (0,), dtype=wide)
+    kind = torch.promote_types(q.dtype, torch.float32)
+    d_offset = d_q.new_zeros(d_q.shape[:2] if offset is not None else (0,), dtype=kind)
     for block in weights.blocks():
         place, keys = (block.heads, block.rows), (block.heads, slice(block.num_keys))
         z = weights.scores(block)
         p = weights.mask(ACTIVATIONS[problem.activation](z), block)
-        d_p = d_context[place] @ values[keys].transpose(1, 2)
+        d_p = wide(d_context[place] @ values[keys].transpose(1, 2))
         kept = weights.kept(block, p)
         if kept is not None:
             d_p.mul_(kept)
@@ -227,13 +226,13 @@ def backward(
         if rows[1] is not None and rows[1][place].any():  # where entropies exceed their margin
             d_p.addcmul_(log(p), rows[1][place])
         d_z = weights.mask(GRADIENTS[problem.activation](d_p, z, p), block)
+        if offset is not None:
+            d_offset[place] = -d_z.sum(-1)
+        d_z, p = d_z.to(q.dtype), (p if kept is None else p.mul_(kept)).to(q.dtype)
         torch.bmm(d_z, weights.keys[keys], out=d_q[place])
-        p = p if kept is None else p.mul_(kept)
         beta = 0 if block.rows.stop == weights.num_queries else 1  # the first block begins the sums
         d_k[keys].baddbmm_(d_z.transpose(1, 2), weights.queries[place], beta=beta)
         d_v[keys].baddbmm_(p.transpose(1, 2), d_context[place], beta=beta)
-        if offset is not None:
-            d_offset[place] = -d_z.sum(-1, dtype=wide)
     shape = q.shape[:2]
     d_q, d_k = d_q.unflatten(0, shape), d_k.unflatten(0, shape)
     if weights.key_mask is not None and problem.activation != "relu":  # of which zeros get none
@@ -280,6 +279,28 @@ def multiplied(x: Float[Tensor, "B H T D"], factor: Tensor) -> Float[Tensor, "BH
     """x times what broadcasts to it, in one pass over memory."""
     out = x.new_empty(x.shape)
     return torch.mul(x, factor.to(x.dtype), out=out).flatten(0, 1)
+
+
+def needs_float32(q: Tensor, k: Tensor) -> bool:
+    """Whether 16 bits are computed with in 32.
+
+    Not where the CPU multiplies them faster and one block holds all queries: sums over several
+    blocks would lose digits.
+    """
+    if q.dtype not in HALVES:
+        return False
+    native = q.dtype == torch.bfloat16 and q.device.type == "cpu" and multiplies_bf16()
+    return not (native and q.shape[-2] * k.shape[-2] <= BLOCK)
+
+
+def multiplies_bf16() -> bool:
+    """Whether this CPU has instructions for it."""
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """In float32, if it has fewer bits."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def log(p: Tensor) -> Tensor:

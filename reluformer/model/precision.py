@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reluformer.errors import UserError
+from reluformer.kernels.blocked import multiplies_bf16
 from reluformer.kernels.linear import product
 from reluformer.model.transformer import Transformer
 
@@ -32,7 +33,7 @@ def convert(model: Transformer, precision: str) -> None:
                 "on a GPU, else fp32"
             )
         replace_linear(model, Int8Linear)
-        if torch.cpu._is_avx512_bf16_supported():
+        if multiplies_bf16():
             model.memory_dtype = torch.bfloat16
     elif has_onednn and (precision == "fp32" or torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         replace_linear(model, PackedLinear)

@@ -8,6 +8,7 @@ import torch
 from pointwise_formula import FORMULAS, Case, case
 from torch import Tensor
 
+from reluformer.kernels import blocked
 from reluformer.kernels.attention import (
     OPERATOR,
     PointwiseOutput,
@@ -187,8 +188,16 @@ def test_no_packed_sequences_at_all() -> None:
     assert packed.row_sums.shape == (0, 2)
 
 
-def test_16_bits_are_rounded_once() -> None:
-    """On a CPU: inputs and results in bf16, nothing in between."""
+@pytest.mark.parametrize(("native", "bound"), [(False, 2e-3), (True, 4e-2)])
+def test_16_bits_are_rounded_once(
+    native: bool, bound: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU: inputs and results in bf16, in between nothing unless the CPU multiplies them.
+
+    Then also the products' operands, as on GPUs: d_q is a difference of large terms, as much of the
+    scores' gradient is the same for all keys.
+    """
+    monkeypatch.setattr(blocked, "multiplies_bf16", lambda: native)
     one = case(40, 40, causal=True, centered=True, sums=True, dtype=torch.bfloat16)
     inputs = [tensor.detach() for tensor in leaves(one)]
     inputs[3:] = [tensor.float() for tensor in inputs[3:]]
@@ -202,7 +211,16 @@ def test_16_bits_are_rounded_once() -> None:
     names = ("contexts", "row_sums", "entropy_sums", "d_q", "d_k", "d_v", "d_gain", "d_offset")
     outputs = zip(names, (*found, *gradients), strict=True)
     errors = one.errors({name: tensor.detach() for name, tensor in outputs})
-    assert max(errors.values()) < 2e-3
+    assert max(errors.values()) < bound
+
+
+def test_long_sums_of_16_bits_stay_in_32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one block does not hold all queries, as gradients of keys are sums over blocks."""
+    monkeypatch.setattr(blocked, "multiplies_bf16", lambda: True)
+    short, long = (torch.zeros(1, 1, length, 4, dtype=torch.bfloat16) for length in (512, 513))
+    assert not blocked.needs_float32(short, short)
+    assert blocked.needs_float32(long, long)
+    assert blocked.needs_float32(short.half(), short.half())
 
 
 def test_autocast_gives_bf16_contexts_and_float32_sums() -> None:
