@@ -9,6 +9,7 @@ from reversal import make_criterion
 
 from reluformer.data.batch import collate
 from reluformer.data.corpus import Corpus
+from reluformer.kernels import blocked
 from reluformer.training.loop import adam
 from reluformer.training.loss import Criterion, Totals
 from reluformer.training.options import OptimOptions
@@ -79,6 +80,37 @@ def test_bf16_is_near_fp32(reversal: Corpus) -> None:
     assert low.stepped
     assert low.losses["nll"] == pytest.approx(high.losses["nll"], rel=0.02)
     assert low.losses != high.losses
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_bf16_learns_as_fp32(
+    reversal: Corpus, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same curve of losses over sixty updates, in which much is learnt."""
+    monkeypatch.setattr(blocked, "multiplies_bf16", lambda: native)
+    split = reversal.split("train")
+    curves = {}
+    for precision in ("fp32", "bf16"):
+        criterion = make_criterion(reversal, dropout=0.0)
+        optimiser = adam(criterion, OPTIM)
+        curves[precision] = [
+            run_update(
+                criterion,
+                optimiser,
+                [collate(split, np.arange(24) + 24 * (update % 4))],
+                Processes(),
+                seed=1,
+                update=update,
+                learning_rate=0.003,
+                regulariser_weight=0.1,
+                clip_norm=1.0,
+                precision=precision,
+            ).losses["nll"]
+            for update in range(60)
+        ]
+    high, low = (np.array(curves[precision]) for precision in ("fp32", "bf16"))
+    assert high[-4:].mean() < 0.6 * high[:4].mean()
+    assert np.abs(low - high).mean() < 0.02 * high.mean()
 
 
 def test_lambda_weighs_the_regulariser_in_loss_and_gradient(reversal: Corpus) -> None:
