@@ -5,9 +5,9 @@ computes it again. So memory grows with the sequence instead of its square. The 
 of `reluformer.kernels.attention`, whose arguments these functions take.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -18,8 +18,10 @@ from reluformer.kernels.problem import Problem
 from reluformer.visibility import Visibility
 
 Place = tuple[slice, ...]
-# Scores in a block: 1 MB of float32, about what a core's second-level cache holds.
+# Scores in a block: 1 MB of float32, about what a core's second-level cache holds. Of long
+# sequences a square of them, which touches the fewest queries and keys.
 BLOCK = 2**18
+SIDE = 2**9
 HALVES = (torch.bfloat16, torch.float16)
 ZERO_AT_ZERO = ("relu", "relu_squared", "gelu", "identity")
 
@@ -44,11 +46,20 @@ GRADIENTS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Block:
-    """Some heads (of all sentences' heads in a row), some queries, and the keys they may see."""
+    """Some heads (of all sentences' heads in a row), some of their queries, some of their keys."""
 
+    number: int
     heads: slice
     rows: slice
-    num_keys: int
+    columns: slice
+
+    @property
+    def queries(self) -> Place:
+        return self.heads, self.rows
+
+    @property
+    def keys(self) -> Place:
+        return self.heads, self.columns
 
 
 class Weights:
@@ -92,31 +103,47 @@ class Weights:
         self.seed = 0 if problem.seed is None else int(problem.seed)
 
     def blocks(self) -> Iterator[Block]:
-        """All of them; of a head's queries the last first, as they see all keys."""
-        total, rows = len(self.queries), self.num_queries
-        size = max(rows * self.num_keys, 1)
-        heads = max(1, min(total, BLOCK // size))
-        step = rows if heads > 1 else max(16, min(rows, BLOCK // max(self.num_keys, 1)))
-        shift = self.num_keys - rows
-        for first in range(0, total, heads):
-            for end in range(rows, 0, -max(step, 1)):
-                begin = max(end - step, 0)
-                seen = min(max(end + shift, 0), self.num_keys) if self.problem.causal else None
-                num_keys = self.num_keys if seen is None else seen
-                yield Block(slice(first, min(first + heads, total)), slice(begin, end), num_keys)
+        """All of them, but those of causal attention in which no query sees a key."""
+        total, rows, columns = len(self.queries), self.num_queries, self.num_keys
+        heads, height, width = 1, min(rows, SIDE), min(columns, SIDE)
+        if self.whole:
+            heads, height, width = BLOCK // (rows * columns), rows, columns
+        places = itertools.product(
+            range(0, total, heads), range(0, rows, max(height, 1)), range(0, columns, max(width, 1))
+        )
+        for number, (head, row, column) in enumerate(places):
+            end = min(row + height, rows)
+            if self.problem.causal and column >= end + columns - rows:
+                continue
+            yield Block(
+                number,
+                slice(head, min(head + heads, total)),
+                slice(row, end),
+                slice(column, min(column + width, columns)),
+            )
+
+    @property
+    def whole(self) -> bool:
+        """Whether a block holds all queries and keys of its heads, and there are some."""
+        return 0 < self.num_queries * self.num_keys <= BLOCK
+
+    def sums_like(self, tensor: Tensor) -> tuple[Tensor, int]:
+        """For products that are summed over blocks, and what to multiply it with before each."""
+        return (torch.empty_like(tensor), 0) if self.whole else (torch.zeros_like(tensor), 1)
 
     def scores(self, block: Block) -> Float[Tensor, "H T S"]:
         """z, in float32 at least; for relu times the factor. Not masked."""
-        keys = self.keys[block.heads, : block.num_keys]
-        z = wide(self.queries[block.heads, block.rows] @ keys.transpose(1, 2))
-        return z if self.offset is None else z.sub_(self.offset[block.heads, block.rows])
+        z = wide(self.queries[block.queries] @ self.keys[block.keys].transpose(1, 2))
+        return z if self.offset is None else z.sub_(self.offset[block.queries])
 
     def mask(self, values: Tensor, block: Block) -> Tensor:
         """Zero, in place, for what a query may not read."""
         if self.problem.causal:
-            values.tril_(self.num_keys - self.num_queries + block.rows.start)
+            last = self.num_keys - self.num_queries + block.rows.start  # that the first query sees
+            if block.columns.stop > last + 1:
+                values.tril_(last - block.columns.start)
         if self.visible is not None:
-            values.mul_(self.visible[block.heads, :, : block.num_keys])
+            values.mul_(self.visible[block.heads, :, block.columns])
         return values
 
     def kept(self, block: Block, like: Tensor) -> Tensor | None:
@@ -125,7 +152,7 @@ class Weights:
         if p == 0:
             return None
         generator = torch.Generator(like.device)
-        generator.manual_seed(self.seed + 1_000_003 * block.heads.start + block.rows.start)
+        generator.manual_seed(self.seed + 1_000_003 * block.number)
         return torch.empty_like(like).bernoulli_(1 - p, generator=generator).div_(1 - p)
 
 
@@ -150,20 +177,20 @@ def forward(
             contexts, sums, logs = forward(q.float(), k.float(), v.float(), gain, offset, problem)
         return contexts.to(q.dtype), sums, logs
     weights, values = Weights(q, k, gain, offset, problem), flat(v)
-    context = values.new_empty(len(values), q.shape[-2], v.shape[-1])
+    context, beta = weights.sums_like(weights.queries)
     kind = torch.promote_types(q.dtype, torch.float32)
-    sums = q.new_empty(context.shape[:2] if problem.row_sums else (0,), dtype=kind)
-    logs = q.new_empty(context.shape[:2] if problem.entropies else (0,), dtype=kind)
+    sums = q.new_zeros(context.shape[:2] if problem.row_sums else (0,), dtype=kind)
+    logs = q.new_zeros(context.shape[:2] if problem.entropies else (0,), dtype=kind)
     for block in weights.blocks():
-        place = block.heads, block.rows
+        place = block.queries
         p = weights.mask(ACTIVATIONS[problem.activation](weights.scores(block)), block)
         if problem.row_sums:
-            sums[place] = p.sum(-1)
+            sums[place] += p.sum(-1)
         if problem.entropies:
-            logs[place] = log(p).mul_(p).sum(-1)
+            logs[place] += log(p).mul_(p).sum(-1)
         kept = weights.kept(block, p)
         p = p if kept is None else p.mul_(kept)
-        torch.bmm(p.to(v.dtype), values[block.heads, : block.num_keys], out=context[place])
+        context[place].baddbmm_(p.to(v.dtype), values[block.keys], beta=beta)
     if weights.context_factor is not None:
         context = context * weights.context_factor
     shape = q.shape[:2]
@@ -207,14 +234,13 @@ def backward(
     # rho + eps (1 + ln P) = (rho + eps) + eps ln P
     constant = rho if eps is None else eps if rho is None else rho + eps
     rows = [None if one is None else wide(flat(one[..., None])) for one in (constant, eps)]
-    d_q = weights.queries.new_empty(weights.queries.shape)
-    d_k, d_v = (one.new_empty(one.shape) for one in (weights.keys, values))
-    if weights.num_queries == 0:
-        d_k.zero_(), d_v.zero_()
+    d_q, beta = weights.sums_like(weights.queries)
+    d_k, _ = weights.sums_like(weights.keys)
+    d_v, _ = weights.sums_like(values)
     kind = torch.promote_types(q.dtype, torch.float32)
     d_offset = d_q.new_zeros(d_q.shape[:2] if offset is not None else (0,), dtype=kind)
     for block in weights.blocks():
-        place, keys = (block.heads, block.rows), (block.heads, slice(block.num_keys))
+        place, keys = block.queries, block.keys
         z = weights.scores(block)
         p = weights.mask(ACTIVATIONS[problem.activation](z), block)
         d_p = wide(d_context[place] @ values[keys].transpose(1, 2))
@@ -227,10 +253,9 @@ def backward(
             d_p.addcmul_(log(p), rows[1][place])
         d_z = weights.mask(GRADIENTS[problem.activation](d_p, z, p), block)
         if offset is not None:
-            d_offset[place] = -d_z.sum(-1)
+            d_offset[place] -= d_z.sum(-1)
         d_z, p = d_z.to(q.dtype), (p if kept is None else p.mul_(kept)).to(q.dtype)
-        torch.bmm(d_z, weights.keys[keys], out=d_q[place])
-        beta = 0 if block.rows.stop == weights.num_queries else 1  # the first block begins the sums
+        d_q[place].baddbmm_(d_z, weights.keys[keys], beta=beta)
         d_k[keys].baddbmm_(d_z.transpose(1, 2), weights.queries[place], beta=beta)
         d_v[keys].baddbmm_(p.transpose(1, 2), d_context[place], beta=beta)
     shape = q.shape[:2]
@@ -252,7 +277,7 @@ def sequences(problem: Problem) -> Iterator[tuple[Place, Place, Problem]]:
     assert problem.query_starts is not None
     assert problem.key_starts is not None
     starts = zip(problem.query_starts.tolist(), problem.key_starts.tolist(), strict=True)
-    for i, ((query, key), (query_end, key_end)) in enumerate(pairwise(starts)):
+    for i, ((query, key), (query_end, key_end)) in enumerate(itertools.pairwise(starts)):
         single = replace(
             problem,
             longest_query=query_end - query,

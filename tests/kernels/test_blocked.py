@@ -29,6 +29,7 @@ def test_all_outputs_and_gradients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(blocked, "BLOCK", block)
+    monkeypatch.setattr(blocked, "SIDE", 7)
     for activation in FORMULAS:
         one = case(
             *shape,
@@ -40,16 +41,22 @@ def test_all_outputs_and_gradients(
         assert max(one.errors(run(one)).values()) < 1e-12, activation
 
 
-def test_blocks_cover_every_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocked, "BLOCK", 100)
-    one = case(37, 20, causal=True, padded=False)
-    blocks = list(blocked.Weights(one.q, one.k, one.gain, None, one.problem).blocks())
-    covered = torch.zeros(4, 37, dtype=torch.int64)
-    for block in blocks:
-        covered[block.heads, block.rows] += 1
-        assert block.num_keys == max(block.rows.stop - 17, 0)
-    assert (covered == 1).all()
-    assert len(blocks) > 4
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("block", "side"), [(100, 7), (2**18, 2**9)])
+def test_blocks_cover_every_visible_pair_once(
+    block: int, side: int, causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocked, "BLOCK", block)
+    monkeypatch.setattr(blocked, "SIDE", side)
+    one = case(37, 20, causal=causal, padded=False)
+    weights = blocked.Weights(one.q, one.k, one.gain, None, one.problem)
+    covered = torch.zeros(4, 37, 20, dtype=torch.int64)
+    for place in weights.blocks():
+        pairs = torch.ones_like(covered[place.heads, place.rows, place.columns])
+        assert weights.mask(pairs, place).any()  # none is in vain
+        covered[place.heads, place.rows, place.columns] += pairs
+    queries, keys = torch.arange(37)[:, None], torch.arange(20)
+    assert (covered == (keys <= queries - 17 if causal else torch.tensor(1))).all()
 
 
 def test_dropout_is_the_same_in_both_passes() -> None:
