@@ -10,7 +10,7 @@ from reluformer.decoding.files import weights_digest
 from reluformer.decoding.options import DecodeOptions
 from reluformer.decoding.search import translate_batch
 from reluformer.kernels.linear import Linear
-from reluformer.model.precision import Int8Linear, convert
+from reluformer.model.precision import Int8Linear, PackedLinear, convert
 from reluformer.model.transformer import Transformer
 
 
@@ -67,8 +67,24 @@ def test_scores_are_those_of_fp32_but_for_rounding(precision: str, attention: st
     assert (logits[1] - logits[0]).norm() / logits[0].norm() < bound
 
 
-def test_int8_translates_sentences_of_a_batch_as_alone() -> None:
-    model = model_in("int8")
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_packed_layers_give_a_row_the_same_bits_among_others(precision: str, rows: int) -> None:
+    linear = torch.nn.Linear(64, 48)
+    x = torch.randn(200, 64)
+    if precision == "bf16":
+        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            pytest.skip("needs a CPU for which oneDNN has bf16")
+        linear, x = linear.bfloat16(), x.bfloat16()
+    packed = PackedLinear(linear)
+    torch.testing.assert_close(packed(x), linear(x))
+    assert torch.equal(packed(x[:rows]), packed(x)[:rows])
+    assert torch.equal(packed.part(x, 16, 40)[:rows], packed.part(x[:rows], 16, 40))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_sentences_of_a_batch_are_translated_as_alone(precision: str) -> None:
+    model = model_in(precision)
     assert model.target_vocab_size == VOCAB
     assert not any(isinstance(module, torch.nn.Linear) for module in model.modules())
     tokens, lengths = torch.randint(4, VOCAB, (4, 9)), torch.tensor([9, 9, 5, 3])
