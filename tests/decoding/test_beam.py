@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from reluformer.decoding.beam import best_candidates, divide, sampled_candidates
+from reluformer.decoding.beam import best_candidates, divide, group_size, sampled_candidates
 
 INF = torch.inf
 # One sentence, a beam of 2 with scores -1 and -2, four tokens; 3 ends the sentence.
@@ -18,6 +18,30 @@ def test_best_candidates():
     assert best.parents.tolist() == [[0, 0, 1, 1]]
     assert best.tokens.tolist() == [[3, 0, 0, 3]]
     torch.testing.assert_close(best.log_probs, torch.tensor([[-0.5, -1.0, -0.2, -0.4]]))
+
+
+@pytest.mark.parametrize("vocab_size", [1, 2, 3, 12, 97, 1000, 2 * 499])
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_no_candidate_is_better_than_the_best(vocab_size, beam_size):
+    """Against all continuations in order, some of no hypothesis and some forbidden."""
+    random = torch.Generator().manual_seed(vocab_size)
+    log_probs = torch.randn(3, beam_size, vocab_size, generator=random)
+    log_probs[1, :, ::3] = -INF
+    scores = torch.randn(3, beam_size, generator=random)
+    scores[2, 1:] = -INF
+    found = best_candidates(log_probs, scores)
+    sums = (log_probs + scores[:, :, None]).flatten(1)
+    expected = sums.sort(descending=True).values[:, : 2 * beam_size]
+    assert torch.equal(found.scores, expected)
+    places = found.parents * vocab_size + found.tokens
+    assert torch.equal(sums.gather(1, places), expected)
+    assert torch.equal(log_probs.flatten(1).gather(1, places), found.log_probs)
+    assert all(len(set(row)) == len(row) for row in places.tolist())
+
+
+@pytest.mark.parametrize(("vocab_size", "size"), [(10_000, 100), (8_000, 80), (97, 1), (1, 1)])
+def test_groups_divide_the_vocabulary(vocab_size, size):
+    assert group_size(vocab_size) == size
 
 
 def test_divide_finishes_ends_among_the_first_k_only():
