@@ -14,6 +14,7 @@ from reluformer.benchmark.rounds import Work
 from reluformer.console import console
 from reluformer.data.assembly import VocabularyOptions
 from reluformer.data.corpus import SIDES, Corpus
+from reluformer.data.documents import parse_mark
 from reluformer.data.encoding import Limits
 from reluformer.data.moses import tokenise_lines
 from reluformer.data.preprocess import prepare_corpus
@@ -30,7 +31,8 @@ def preprocessing_work(text: Path, num_lines: int, vocab_size: int, workers: int
 
     Raises UserError where it is not a text.
     """
-    lines = list(islice(cycle(list(read_lines(text))), num_lines))
+    sentences = [line for line in read_lines(text) if parse_mark(line) is None]
+    lines = list(islice(cycle(sentences), num_lines))
     if not lines:
         raise UserError(f"{text} is empty: `text` must be a file of sentences, one a line")
     characters = sum(map(len, lines)) / len(lines)

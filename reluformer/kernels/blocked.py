@@ -128,8 +128,11 @@ class Weights:
         return 0 < self.num_queries * self.num_keys <= BLOCK
 
     def sums_like(self, tensor: Tensor) -> tuple[Tensor, int]:
-        """For products that are summed over blocks, and what to multiply it with before each."""
-        return (torch.empty_like(tensor), 0) if self.whole else (torch.zeros_like(tensor), 1)
+        """For products that are summed over blocks, and what to multiply it with before each.
+
+        In float32 at least, where there is more than one to sum.
+        """
+        return (torch.empty_like(tensor), 0) if self.whole else (torch.zeros_like(wide(tensor)), 1)
 
     def scores(self, block: Block) -> Float[Tensor, "H T S"]:
         """z, in float32 at least; for relu times the factor. Not masked."""
@@ -172,7 +175,7 @@ def forward(
         ]
         contexts, sums, logs = map(join, zip(*parts, strict=True))
         return contexts, sums, logs
-    if needs_float32(q, k):
+    if needs_float32(q):
         with torch.autocast(q.device.type, enabled=False):
             contexts, sums, logs = forward(q.float(), k.float(), v.float(), gain, offset, problem)
         return contexts.to(q.dtype), sums, logs
@@ -190,7 +193,8 @@ def forward(
             logs[place] += log(p).mul_(p).sum(-1)
         kept = weights.kept(block, p)
         p = p if kept is None else p.mul_(kept)
-        context[place].baddbmm_(p.to(v.dtype), values[block.keys], beta=beta)
+        add_product(context[place], p.to(v.dtype), values[block.keys], beta)
+    context = context.to(v.dtype)
     if weights.context_factor is not None:
         context = context * weights.context_factor
     shape = q.shape[:2]
@@ -223,7 +227,7 @@ def backward(
         ]  # fmt: skip
         d_q, d_k, d_v, d_offset = map(join, zip(*parts, strict=True))
         return d_q, d_k, d_v, d_offset
-    if needs_float32(q, k):
+    if needs_float32(q):
         upstream, *full = (one.float() for one in (d_context, q, k, v))
         with torch.autocast(q.device.type, enabled=False):
             found = backward(upstream, rho, eps, full[0], full[1], full[2], gain, offset, problem)
@@ -255,9 +259,10 @@ def backward(
         if offset is not None:
             d_offset[place] -= d_z.sum(-1)
         d_z, p = d_z.to(q.dtype), (p if kept is None else p.mul_(kept)).to(q.dtype)
-        d_q[place].baddbmm_(d_z, weights.keys[keys], beta=beta)
-        d_k[keys].baddbmm_(d_z.transpose(1, 2), weights.queries[place], beta=beta)
-        d_v[keys].baddbmm_(p.transpose(1, 2), d_context[place], beta=beta)
+        add_product(d_q[place], d_z, weights.keys[keys], beta)
+        add_product(d_k[keys], d_z.transpose(1, 2), weights.queries[place], beta)
+        add_product(d_v[keys], p.transpose(1, 2), d_context[place], beta)
+    d_q, d_k, d_v = d_q.to(q.dtype), d_k.to(q.dtype), d_v.to(q.dtype)
     shape = q.shape[:2]
     d_q, d_k = d_q.unflatten(0, shape), d_k.unflatten(0, shape)
     if weights.key_mask is not None and problem.activation != "relu":  # of which zeros get none
@@ -306,16 +311,20 @@ def multiplied(x: Float[Tensor, "B H T D"], factor: Tensor) -> Float[Tensor, "BH
     return torch.mul(x, factor.to(x.dtype), out=out).flatten(0, 1)
 
 
-def needs_float32(q: Tensor, k: Tensor) -> bool:
-    """Whether 16 bits are computed with in 32.
+def add_product(
+    sums: Float[Tensor, "H T D"], left: Float[Tensor, "H T S"], right: Tensor, beta: int
+) -> None:
+    """sums = beta sums + left @ right, in place; of 16 bits each product is rounded, no sum."""
+    if sums.dtype == left.dtype:
+        sums.baddbmm_(left, right, beta=beta)
+    else:
+        sums.add_(left @ right)
 
-    Not where the CPU multiplies them faster and one block holds all queries: sums over several
-    blocks would lose digits.
-    """
-    if q.dtype not in HALVES:
-        return False
+
+def needs_float32(q: Tensor) -> bool:
+    """Whether 16 bits are computed with in 32, as few CPUs multiply them faster."""
     native = q.dtype == torch.bfloat16 and q.device.type == "cpu" and multiplies_bf16()
-    return not (native and q.shape[-2] * k.shape[-2] <= BLOCK)
+    return q.dtype in HALVES and not native
 
 
 def multiplies_bf16() -> bool:

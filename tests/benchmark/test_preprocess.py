@@ -14,7 +14,7 @@ def text(tmp_path):
     path = tmp_path / "some.de"
     random = Random(1)
     lines = ["".join(random.choices("abcde ", k=40)) for _ in range(30)]
-    path.write_text("".join(f"{line}.\n" for line in lines), encoding="utf-8")
+    path.write_text("<d>\n" + "".join(f"{line}.\n" for line in lines), encoding="utf-8")
     return path
 
 

@@ -188,9 +188,10 @@ def test_no_packed_sequences_at_all() -> None:
     assert packed.row_sums.shape == (0, 2)
 
 
+@pytest.mark.parametrize("block", [64, 2**18])
 @pytest.mark.parametrize(("native", "bound"), [(False, 2e-3), (True, 4e-2)])
 def test_16_bits_are_rounded_once(
-    native: bool, bound: float, monkeypatch: pytest.MonkeyPatch
+    native: bool, bound: float, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a CPU: inputs and results in bf16, in between nothing unless the CPU multiplies them.
 
@@ -198,6 +199,8 @@ def test_16_bits_are_rounded_once(
     scores' gradient is the same for all keys.
     """
     monkeypatch.setattr(blocked, "multiplies_bf16", lambda: native)
+    monkeypatch.setattr(blocked, "BLOCK", block)
+    monkeypatch.setattr(blocked, "SIDE", 8)
     one = case(40, 40, causal=True, centered=True, sums=True, dtype=torch.bfloat16)
     inputs = [tensor.detach() for tensor in leaves(one)]
     inputs[3:] = [tensor.float() for tensor in inputs[3:]]
@@ -212,15 +215,6 @@ def test_16_bits_are_rounded_once(
     outputs = zip(names, (*found, *gradients), strict=True)
     errors = one.errors({name: tensor.detach() for name, tensor in outputs})
     assert max(errors.values()) < bound
-
-
-def test_long_sums_of_16_bits_stay_in_32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where one block does not hold all queries, as gradients of keys are sums over blocks."""
-    monkeypatch.setattr(blocked, "multiplies_bf16", lambda: True)
-    short, long = (torch.zeros(1, 1, length, 4, dtype=torch.bfloat16) for length in (512, 513))
-    assert not blocked.needs_float32(short, short)
-    assert blocked.needs_float32(long, long)
-    assert blocked.needs_float32(short.half(), short.half())
 
 
 def test_autocast_gives_bf16_contexts_and_float32_sums() -> None:
