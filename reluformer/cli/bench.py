@@ -31,7 +31,7 @@ def main(config: BenchConfig) -> None:
     with pictures beside `output`. Use a machine that does nothing else.
 
     Examples:
-        reluformer-bench what=train threads=2 output=docs/results/speed.md
+        reluformer-bench what=train threads=2 output=speed.md
         reluformer-bench what=translate threads=1 beam_size=5 systems=[relu,softmax,ctranslate2]
         reluformer-bench what=attention systems=[all,pytorch] lengths=[64,512] causal=true
         reluformer-bench what=preprocess text=data/mine/text/train.de lines=100000
