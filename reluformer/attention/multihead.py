@@ -90,7 +90,8 @@ class MultiHeadAttention(nn.Module):
         q, queries.past = self.mechanism.prepare_queries(q, newest, queries.past)
         beams = q.squeeze(2).unflatten(0, (len(memory.keys), -1)).transpose(1, 2)
         beams = beams.to(memory.keys.dtype)
-        context = self.mechanism.weights(beams, memory.keys, visibility) @ memory.values
+        weights = self.mechanism.weights(beams, memory.keys, visibility)
+        context = weights.to(memory.values.dtype) @ memory.values
         context = context.transpose(1, 2).flatten(0, 1).unsqueeze(2).to(x.dtype)
         return self.output_projection(self.mechanism.merge_heads(context, x))
 

@@ -112,6 +112,8 @@ def set_attention(
 
 
 def set_ffn(theirs: Any, ours: Any, residual: Residual) -> None:
+    if ours.activation != "relu" or ours.keys.bias is None or ours.output_norm.state_dict():
+        raise UserError("the system ctranslate2 is for networks of conf/ffn/relu.yaml only")
     set_linear(theirs.linear_0, ours.keys.weight, ours.keys.bias)
     set_linear(theirs.linear_1, ours.values.weight, ours.values.bias)
     set_norm(theirs.layer_norm, residual.norm)

@@ -228,11 +228,13 @@ def _cautions(config: ScoreConfig, forms: dict[str, Forms], reference: Forms) ->
         directions = {probe.direction for probe in read_probes(Path(config.probes))}
         if not any(one.endswith(f"-{config.language}") for one in directions):
             found.append(f"{config.probes} has no probe of translations into {config.language}")
+    if mark := _unfinished(reference.plain):
+        found.append(f"the reference is full of `{mark.strip()}`: join its pieces to words first")
     lower, upper = _is_lower(reference.plain), _is_upper(reference.plain)
     for name, text in forms.items():
         if mark := _unfinished(text.plain):
             found.append(f"{name} is full of `{mark.strip()}`: join its pieces to words first")
-        if _is_upper(text.plain) != upper:
+        if not config.lowercase and _is_upper(text.plain) != upper:
             which = "the reference" if upper else name
             found.append(f"{which} is all in capitals, the other not: scores suffer")
         if not config.lowercase and _is_lower(text.plain) != lower:
@@ -272,6 +274,6 @@ def _is_lower(lines: list[str]) -> bool:
 
 
 def _is_upper(lines: list[str]) -> bool:
-    return any(line != line.lower() for line in lines) and all(
-        line == line.upper() for line in lines
-    )
+    """Whether most lines have letters that come in two cases, and none has a small one."""
+    cased = sum(line.lower() != line.upper() for line in lines)
+    return cased > len(lines) / 2 and all(line == line.upper() for line in lines)

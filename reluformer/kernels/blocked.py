@@ -19,7 +19,7 @@ from reluformer.visibility import Visibility
 
 Place = tuple[slice, ...]
 # Scores in a block: 1 MB of float32, about what a core's second-level cache holds. Of long
-# sequences a square of them, which touches the fewest queries and keys.
+# sequences a square of them, which touches the fewest queries and keys, unless they are causal.
 BLOCK = 2**18
 SIDE = 2**9
 HALVES = (torch.bfloat16, torch.float16)
@@ -103,9 +103,12 @@ class Weights:
         self.seed = 0 if problem.seed is None else int(problem.seed)
 
     def blocks(self) -> Iterator[Block]:
-        """All of them, but those of causal attention in which no query sees a key."""
+        """All of them, but those parts of causal attention in which no query sees a key."""
         total, rows, columns = len(self.queries), self.num_queries, self.num_keys
-        heads, height, width = 1, min(rows, SIDE), min(columns, SIDE)
+        heads, height = 1, min(rows, SIDE)
+        width = BLOCK // max(height, 1)
+        if self.problem.causal:  # stripes, which end where the last of their queries sees no more
+            height, width = max(16, BLOCK // max(columns, 1)), columns
         if self.whole:
             heads, height, width = BLOCK // (rows * columns), rows, columns
         places = itertools.product(
@@ -113,14 +116,14 @@ class Weights:
         )
         for number, (head, row, column) in enumerate(places):
             end = min(row + height, rows)
-            if self.problem.causal and column >= end + columns - rows:
-                continue
-            yield Block(
-                number,
-                slice(head, min(head + heads, total)),
-                slice(row, end),
-                slice(column, min(column + width, columns)),
-            )
+            seen = min(end + columns - rows, columns) if self.problem.causal else columns
+            if column < seen:
+                yield Block(
+                    number,
+                    slice(head, min(head + heads, total)),
+                    slice(row, end),
+                    slice(column, min(column + width, seen)),
+                )
 
     @property
     def whole(self) -> bool:
@@ -135,7 +138,7 @@ class Weights:
         return (torch.empty_like(tensor), 0) if self.whole else (torch.zeros_like(wide(tensor)), 1)
 
     def scores(self, block: Block) -> Float[Tensor, "H T S"]:
-        """z, in float32 at least; for relu times the factor. Not masked."""
+        """z in float32 at least, rounded as queries are; for relu times the factor. Not masked."""
         z = wide(self.queries[block.queries] @ self.keys[block.keys].transpose(1, 2))
         return z if self.offset is None else z.sub_(self.offset[block.queries])
 

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 
@@ -27,8 +28,8 @@ def linear(
     # torch.compile has its own choice of products, and cannot trace the questions below.
     if torch.compiler.is_compiling() or not suits_onednn(x, weight):
         return functional.linear(x, weight, bias)
-    out: Tensor = OneDnnLinear.apply(x.flatten(0, -2), weight, bias)
-    return out.unflatten(0, x.shape[:-1])
+    out: Tensor = OneDnnLinear.apply(x.reshape(-1, x.shape[-1]), weight, bias)
+    return out.view(*x.shape[:-1], len(weight))
 
 
 def suits_onednn(x: Tensor, weight: Tensor) -> bool:
@@ -36,6 +37,7 @@ def suits_onednn(x: Tensor, weight: Tensor) -> bool:
         x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and torch.backends.mkldnn.is_available()
+        and bool(torch.backends.mkldnn.enabled)
         and not torch.is_autocast_enabled("cpu")
         and x.numel() > 0
     )
@@ -52,6 +54,7 @@ class OneDnnLinear(torch.autograd.Function):
         return product(x, weight, bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         (gradient,) = upstream
@@ -67,5 +70,6 @@ def product(
     rows: Float[Tensor, "N M"], weight: Float[Tensor, "P M"], bias: Tensor | None
 ) -> Float[Tensor, "N P"]:
     """`weight` as it is, or laid out for oneDNN beforehand."""
+    bias = None if bias is None else bias.contiguous()  # its strides are not looked at
     out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
     return out

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from reluformer.errors import UserError
 from reluformer.kernels.blocked import multiplies_bf16
-from reluformer.kernels.linear import product
+from reluformer.kernels.linear import Linear, product
 from reluformer.model.transformer import Transformer
 
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -42,7 +42,9 @@ def convert(model: Transformer, precision: str) -> None:
 def replace_linear(module: nn.Module, layer: type["PackedLinear"]) -> None:
     """Put such a layer in the place of every linear layer inside."""
     for name, child in module.named_children():
-        if isinstance(child, nn.Linear):
+        # What is more than a linear layer, or is listened to, stays as it is.
+        if type(child) in (nn.Linear, Linear) and not child._forward_hooks:
+            assert isinstance(child, nn.Linear)
             setattr(module, name, layer(child))
         else:
             replace_linear(child, layer)
@@ -52,7 +54,8 @@ class PackedLinear(nn.Module):
     """x W^T + b, W laid out once as oneDNN reads it, instead of anew in every product.
 
     Faster the fewer rows there are, and a row's outputs are the same bits whatever rows are beside
-    it. For translating only: what is copied, pickled or compiled is the model before.
+    it. For translating only: what is copied, loaded, trained or compiled is
+    the model before.
     """
 
     weight: Tensor

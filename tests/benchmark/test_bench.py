@@ -115,7 +115,10 @@ def test_command_writes_tables(tmp_path, monkeypatch, capsys, what):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"what": "speed"}, "`what` must be one of attention, kernels, preprocess, train, translate"),
+        (
+            {"what": "speed"},
+            "`what` must be one of attention, kernels, preprocess, train, translate",
+        ),
         ({"lengths": []}, "`lengths` must name one length"),
         ({"lengths": [0]}, "`lengths` must be greater than 0"),
         ({"systems": []}, "`systems` must name each system once"),

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from small_models import FFN
 
 from reluformer.benchmark.ctranslate2 import CTranslate2
 from reluformer.benchmark.synthetic import synthetic_sources
@@ -42,6 +43,15 @@ def test_it_runs_beside_ours(bench_config):
     assert list(report.outcome.rates) == ["relu", "CTranslate2, softmax"]
     own, rival = report.outcome.parameters.values()
     assert own > rival  # by gamma
+
+
+@pytest.mark.parametrize(
+    "change", [{"activation": "gelu"}, {"bias": False}, {"output_norm": True}], ids=str
+)
+def test_other_networks_are_refused(bench_config, change):
+    config = bench_config(systems=["softmax"], model={"decoder_ffn": FFN | change})
+    with pytest.raises(UserError, match=r"conf/ffn/relu\.yaml only"):
+        CTranslate2(build_systems(config)["softmax"], "fp32", torch.device("cpu"))
 
 
 def test_it_only_translates(bench_config):

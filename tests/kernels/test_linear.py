@@ -40,10 +40,20 @@ def test_a_part_is_those_columns():
     torch.testing.assert_close(layer.part(x, 3, 7), layer(x)[:, 3:7])
 
 
-def test_a_view_with_strides_and_a_batch_of_none():
+def test_views_with_strides_one_vector_and_a_batch_of_none():
     layer, x = Linear(16, 12), torch.randn(16, 9)
+    torch.testing.assert_close(layer(x[:, 0]), layer(x.t())[0])
+    found = linear(torch.zeros(1, 4), torch.zeros(4, 4), torch.arange(8.0)[::2])
+    assert found.tolist() == [[0, 2, 4, 6]]
     torch.testing.assert_close(layer(x.t()), functional.linear(x.t(), layer.weight, layer.bias))
     assert layer(torch.randn(0, 4, 16)).shape == (0, 4, 12)
+
+
+def test_a_second_derivative_is_refused_and_not_zero(counted):
+    x, weight = torch.randn(3, 8, requires_grad=True), torch.randn(5, 8)
+    (gradient,) = torch.autograd.grad(linear(x, weight, None).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        torch.autograd.grad(gradient.sum(), x)
 
 
 @pytest.mark.parametrize("kind", ["double", "autocast"])

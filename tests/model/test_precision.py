@@ -1,5 +1,7 @@
 """Models in bf16 and int8: what they compute beside fp32, and that a batch changes nothing."""
 
+from math import isfinite
+
 import pytest
 import torch
 from mechanisms import MECHANISMS
@@ -80,6 +82,30 @@ def test_packed_layers_give_a_row_the_same_bits_among_others(precision: str, row
     torch.testing.assert_close(packed(x), linear(x))
     assert torch.equal(packed(x[:rows]), packed(x)[:rows])
     assert torch.equal(packed.part(x, 16, 40)[:rows], packed.part(x[:rows], 16, 40))
+
+
+def test_what_is_more_than_a_linear_layer_stays_as_it_is() -> None:
+    class Scaled(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(x)
+
+    model = build_model(model_config("relu"), VOCAB, VOCAB, True).eval()
+    own, heard = Scaled(8, 8), model.decoder_stack[0].ffn.values
+    model.encoder_stack[0].ffn.keys = own
+    heard.register_forward_hook(lambda *_: None)
+    convert(model, "int8")
+    assert model.encoder_stack[0].ffn.keys is own
+    assert model.decoder_stack[0].ffn.values is heard
+
+
+@pytest.mark.parametrize("attention", MECHANISMS)
+def test_int8_decodes_with_every_mechanism(attention: str) -> None:
+    """Which may compute in more bits than their keys and values have."""
+    model = model_in("int8", attention)
+    model.memory_dtype = torch.bfloat16
+    tokens, lengths = torch.randint(4, VOCAB, (2, 9)), torch.tensor([9, 5])
+    found = translate_batch(model, tokens, lengths, DecodeOptions(max_len_a=0.0, max_len_b=7))
+    assert all(isfinite(best.score) for best, *_ in found)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
