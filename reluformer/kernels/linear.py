@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 
@@ -54,13 +53,12 @@ class OneDnnLinear(torch.autograd.Function):
         return product(x, weight, bias)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         (gradient,) = upstream
         of_x, of_weight, of_bias = ctx.needs_input_grad
         return (
-            product(gradient, weight.t(), None) if of_x else None,
+            OneDnnLinear.apply(gradient, weight.t(), None) if of_x else None,
             gradient.t() @ x if of_weight else None,
             gradient.sum(0) if of_bias else None,
         )
