@@ -25,7 +25,7 @@ def test_outputs_and_gradients(with_bias, shape, counted):
     upstream = torch.randn(*shape[:-1], 40)
     inputs = [x, *layer.parameters()]
     found = torch.autograd.grad(layer(x), inputs, upstream)
-    assert counted == [1]
+    assert len(counted) == 2  # forward, and for the gradient of the input
     wide = [tensor.detach().double().requires_grad_() for tensor in inputs]
     output = functional.linear(*wide)
     torch.testing.assert_close(layer(x), output.float())
@@ -56,7 +56,7 @@ def test_second_derivatives():
         loss = apply(x, weight, None).square().sum()
         (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
         seconds += torch.autograd.grad(gradient.square().sum(), (x, weight))
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["double", "autocast"])
