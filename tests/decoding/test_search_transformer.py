@@ -34,13 +34,18 @@ def log_probs_in_one_pass(model, source, prefix):
         return model.logits(output.states)[0].log_softmax(-1)
 
 
-@pytest.mark.parametrize(
-    "limits", [SHORT, {"min_length": 26, "max_len_a": 0.0, "max_len_b": 28}], ids=["short", "long"]
-)
-def test_scores_equal_forced_decoding(model, sources, limits):
-    """Long ones too, for which the cache is rearranged time and again."""
-    sources = sources[-1:] if limits is not SHORT else sources
-    options = DecodeOptions(**limits, beam_size=4, n_best=4)
+def test_scores_equal_forced_decoding(model, sources):
+    check_scores(model, sources, DecodeOptions(**SHORT, beam_size=4, n_best=4))
+
+
+@pytest.mark.parametrize("attention", ["relu", "softmax"])
+def test_scores_of_long_searches(transformer, attention, sources):
+    """In which the cache is rearranged time and again."""
+    options = DecodeOptions(beam_size=4, n_best=4, min_length=26, max_len_a=0.0, max_len_b=28)
+    check_scores(transformer(attention), sources[-1:], options)
+
+
+def check_scores(model, sources, options):
     for source, found in zip(
         sources, translate_batch(model, *collate_sources(sources), options), strict=True
     ):
