@@ -22,20 +22,31 @@ OPTIM = OptimOptions(0.01, "constant", 0, 0.0, 0.9, 0.98, 1e-8, 0.01, 1.0)
 def updated(
     criterion: Criterion, batches: list, update: int = 1, precision: str = "fp32"
 ) -> tuple[Criterion, UpdateResult]:
+    """A copy after one update, and what the update said."""
     criterion = copy.deepcopy(criterion)
-    result = run_update(
+    return criterion, step(criterion, adam(criterion, OPTIM), batches, update, precision)
+
+
+def step(
+    criterion: Criterion,
+    optimiser: torch.optim.Optimizer,
+    batches: list,
+    update: int,
+    precision: str,
+    learning_rate: float = 0.01,
+) -> UpdateResult:
+    return run_update(
         criterion,
-        adam(criterion, OPTIM),
+        optimiser,
         batches,
         Processes(),
         seed=1,
         update=update,
-        learning_rate=0.01,
+        learning_rate=learning_rate,
         regulariser_weight=0.1,
         clip_norm=1.0,
         precision=precision,
     )
-    return criterion, result
 
 
 def test_micro_batches_add_up_to_one_batch(reversal: Corpus) -> None:
@@ -89,23 +100,13 @@ def test_bf16_learns_as_fp32(
     """The same curve of losses over sixty updates, in which much is learnt."""
     monkeypatch.setattr(blocked, "multiplies_bf16", lambda: native)
     split = reversal.split("train")
+    batches = [[collate(split, np.arange(24) + first)] for first in range(0, 96, 24)]
     curves = {}
     for precision in ("fp32", "bf16"):
         criterion = make_criterion(reversal, dropout=0.0)
         optimiser = adam(criterion, OPTIM)
         curves[precision] = [
-            run_update(
-                criterion,
-                optimiser,
-                [collate(split, np.arange(24) + 24 * (update % 4))],
-                Processes(),
-                seed=1,
-                update=update,
-                learning_rate=0.003,
-                regulariser_weight=0.1,
-                clip_norm=1.0,
-                precision=precision,
-            ).losses["nll"]
+            step(criterion, optimiser, batches[update % 4], update, precision, 0.003).losses["nll"]
             for update in range(60)
         ]
     high, low = (np.array(curves[precision]) for precision in ("fp32", "bf16"))
