@@ -32,6 +32,7 @@ class CTranslate2:
             raise UserError(
                 "the system ctranslate2 needs its package: pip install 'reluformer[baselines]'"
             ) from None
+        threads = torch.get_num_threads()
         self.num_parameters = count_parameters(model)
         self.words = [NAMES.get(piece, str(piece)) for piece in range(model.target_vocab_size)]
         with TemporaryDirectory() as folder:
@@ -41,23 +42,28 @@ class CTranslate2:
                     folder,
                     device=device.type,
                     compute_type=PRECISIONS[precision],
-                    inter_threads=1,
-                    intra_threads=torch.get_num_threads(),
+                    inter_threads=threads if device.type == "cpu" else 1,
+                    intra_threads=1,
                 )
             except ValueError as problem:
                 raise UserError(f"CTranslate2: {problem}") from None
+        torch.set_num_threads(threads)  # PyTorch's are now its intra_threads, too
 
     def translate(
-        self, sources: Sequence[Sequence[int]], beam_size: int, length: int
+        self, batches: Sequence[Sequence[Sequence[int]]], beam_size: int, length: int
     ) -> list[list[list[int]]]:
-        """For each of one batch's sources its hypotheses of just this many pieces, best first."""
+        """For each source of all batches its hypotheses of just this many pieces, best first."""
         found = self.translator.translate_batch(
-            [[self.words[piece] for piece in [*source, EOS]] for source in sources],
+            [
+                [self.words[piece] for piece in [*source, EOS]]
+                for batch in batches
+                for source in batch
+            ],
             beam_size=beam_size,
             num_hypotheses=beam_size,
             min_decoding_length=length,
             max_decoding_length=length,
-            max_batch_size=len(sources),
+            max_batch_size=len(batches[0]),
             suppress_sequences=[[self.words[piece]] for piece in NEVER],
         )
         return [[[int(word) for word in words] for words in one.hypotheses] for one in found]

@@ -11,6 +11,7 @@ from reluformer.benchmark.rounds import Work
 from reluformer.data.batch import collate_sources
 from reluformer.decoding.options import DecodeOptions
 from reluformer.decoding.search import StepwiseModel, translate_batch
+from reluformer.decoding.side_by_side import side_by_side
 from reluformer.model.precision import convert
 from reluformer.model.transformer import Transformer, count_parameters
 
@@ -20,14 +21,15 @@ SOURCE_LENGTH, TARGET_LENGTH = 26, 25  # in pieces, without the EOS
 
 def translation_work(
     models: Mapping[str, Model],
-    sources: Sequence[Sequence[int]],
+    batches: Sequence[Sequence[Sequence[int]]],
     *,
     beam_size: int,
     precision: str,
     device: torch.device,
 ) -> Work:
-    """One batch of all `sources` in every round, each translated to TARGET_LENGTH pieces.
+    """All `batches` of sources in every round, each source translated to TARGET_LENGTH pieces.
 
+    Every system has the threads for them that PyTorch has, one for each batch where they suffice.
     The length is forced, as models with random weights end sentences at random.
     """
     # Its inference path was no faster at d_model 512, and fails under bf16 autocast on a CPU.
@@ -40,7 +42,7 @@ def translation_work(
     for system, model in models.items():
         name = _label(system, model)
         if isinstance(model, CTranslate2):
-            tasks[name] = partial(model.translate, sources, beam_size, TARGET_LENGTH)
+            tasks[name] = partial(model.translate, batches, beam_size, TARGET_LENGTH)
             parameters[name] = model.num_parameters
             continue
         parameters[name] = count_parameters(model.to(device).eval())
@@ -48,16 +50,19 @@ def translation_work(
             convert(model, precision)
         elif precision == "bf16":
             model.to(torch.bfloat16)
-        tasks[name] = partial(_translate, model, sources, options, device)
+        tasks[name] = partial(_translate, model, batches, options, device)
+    sources = [source for batch in batches for source in batch]
     pieces = sum(map(len, sources)) / len(sources)
+    amount = f"{len(batches)} batches of {len(batches[0])} sentences side by side"
+    if len(batches) == 1:
+        amount = f"one batch of {len(sources)} sentences"
     return Work(
         title="Translation",
         unit="sentences",
         amount=len(sources),
         tasks=tasks,
-        conditions=f"beam {beam_size}, one batch of {len(sources)} sentences a round, {pieces:.1f} "
-        f"pieces in, {TARGET_LENGTH} out, {precision}; the same beam search for all systems but "
-        "CTranslate2, which has its own",
+        conditions=f"beam {beam_size}, {amount} a round, {pieces:.1f} pieces in, {TARGET_LENGTH} "
+        f"out, {precision}; the same beam search for all but CTranslate2, which has its own",
         parameters=parameters,
     )
 
@@ -69,9 +74,13 @@ def _label(name: str, model: Model) -> str:
 
 def _translate(
     model: StepwiseModel,
-    sources: Sequence[Sequence[int]],
+    batches: Sequence[Sequence[Sequence[int]]],
     options: DecodeOptions,
     device: torch.device,
 ) -> None:
-    tokens, lengths = collate_sources(sources)
-    translate_batch(model, tokens.to(device), lengths.to(device), options)
+    def translate(sources: Sequence[Sequence[int]]) -> None:
+        tokens, lengths = collate_sources(sources)
+        translate_batch(model, tokens.to(device), lengths.to(device), options)
+
+    for _ in side_by_side(translate, batches, device):
+        pass

@@ -235,9 +235,14 @@ def bench_translation(config: BenchConfig) -> Iterator[Work]:
             models[CTRANSLATE2_LABEL] = CTranslate2(model, config.precision, device)
         else:
             models[name] = model
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    batches = [
+        synthetic_sources(config.sentences, SOURCE_LENGTH, config.vocab_size, config.seed + number)
+        for number in range(threads)
+    ]
     yield translation_work(
         models,
-        synthetic_sources(config.sentences, SOURCE_LENGTH, config.vocab_size, config.seed),
+        batches,
         beam_size=config.beam_size,
         precision=config.precision,
         device=device,

@@ -18,6 +18,7 @@ from reluformer.data.windows import Window, WindowOptions, cut_windows
 from reluformer.decoding.hypothesis import Hypothesis
 from reluformer.decoding.options import DecodeOptions
 from reluformer.decoding.search import translate_batch
+from reluformer.decoding.side_by_side import side_by_side
 from reluformer.decoding.treatment import Treatment
 from reluformer.decoding.windows import Sentences, WindowCounts, halve, in_sentences, join, merge
 from reluformer.errors import UserError
@@ -75,6 +76,8 @@ class _Source:
 
 class Translator:
     """Translates lines with one model, in batches of similar length.
+
+    On a CPU, batches are searched side by side, one on each of PyTorch's threads.
 
     Lines are sentences; those of a document (all between two marks) go to the model in windows, if
     `windows` says so, of which the next begins with the last `overlap` sentences of the one before.
@@ -168,14 +171,22 @@ class Translator:
         ]
         found: list[Sentences | None] = [None for _ in windows]
         lengths = np.array([len(row) + 1 for row in rows], dtype=np.int64)
-        for batch in batches_by_length(lengths, self.max_tokens):
-            numbers = [windows[i][0].number for i in batch]
-            rankings = self._search([rows[i] for i in batch], numbers)
+        batches = list(batches_by_length(lengths, self.max_tokens))
+
+        def search(batch: list[int]) -> list[list[Hypothesis]]:
+            return self._search([rows[i] for i in batch], [windows[i][0].number for i in batch])
+
+        results = side_by_side(search, batches, self._device)
+        for batch, rankings in zip(batches, results, strict=True):
             for i, ranking in zip(batch, rankings, strict=True):
                 if len(windows[i]) == 1 or not self._is_cut(ranking[0]):
                     found[i] = in_sentences(ranking, len(windows[i]), separator, penalty)
                 done(i)
         return found
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
 
     @property
     def _most_pieces(self) -> int | None:
@@ -240,12 +251,11 @@ class Translator:
     def _search(self, rows: list[list[int]], numbers: list[int]) -> list[list[Hypothesis]]:
         """Search a batch; one that does not fit the device's memory is halved."""
         src_tokens, src_lengths = collate_sources(rows)
-        device = next(self.model.parameters()).device
         try:
             return translate_batch(
                 self.model,
-                src_tokens.to(device),
-                src_lengths.to(device),
+                src_tokens.to(self._device),
+                src_lengths.to(self._device),
                 self.options,
                 numbers,
                 self._most_pieces,

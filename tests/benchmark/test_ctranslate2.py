@@ -29,7 +29,7 @@ def test_same_hypotheses(bench_config, pre_norm, beam_size):
         beam_size=beam_size, n_best=beam_size, min_length=7, max_len_a=0.0, max_len_b=7
     )
     expected = translate_batch(model, *collate_sources(sources), options)
-    found = rival.translate(sources, beam_size, 7)
+    found = rival.translate([sources], beam_size, 7)
     for own, other in zip(expected, found, strict=True):
         # Its last place may go to a less likely hypothesis at the last step; and what our search
         # scores, the end of sentence, may put the best in another order.

@@ -167,3 +167,10 @@ def translator(transformer, vocabulary):
         return Translator(model, vocabulary, vocabulary, treatment, options, **settings)
 
     return build
+
+
+@pytest.fixture
+def torch_threads():
+    """torch_threads(2): so many from here on, and one again after the test."""
+    yield torch.set_num_threads
+    torch.set_num_threads(1)

@@ -47,6 +47,17 @@ def test_the_budget_changes_no_translation(translator, lines, max_tokens):
 
 
 @pytest.mark.check("B8")
+@pytest.mark.parametrize("threads", [2, 3])
+def test_the_threads_change_no_translation(translator, lines, torch_threads, threads):
+    expected = [
+        translation.renderings for translation in translator(max_tokens=30).translate(lines)
+    ]
+    torch_threads(threads)
+    found = translator(max_tokens=30).translate(lines)
+    assert [translation.renderings for translation in found] == expected
+
+
+@pytest.mark.check("B8")
 @pytest.mark.parametrize("attention", ["relu_centered", "softmax"])
 @pytest.mark.timeout(3600)
 def test_neither_batch_nor_order_changes_a_translation(

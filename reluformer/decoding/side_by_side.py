@@ -1,0 +1,34 @@
+"""Batches side by side: on a CPU as many at a time as there are threads, each on one of them.
+
+A step of decoding is many small operators, which gain little from threads of their own; whole
+batches share nothing but the weights.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def side_by_side(
+    function: Callable[[Item], Result], items: Sequence[Item], device: torch.device
+) -> Iterator[Result]:
+    """The function of each item, in order.
+
+    Where there are fewer items than PyTorch's threads, they come one after the other, each on all
+    threads. An exception ends the iteration once the items that were begun are done.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1 or len(items) < threads:
+        yield from map(function, items)
+        return
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield from pool.map(function, items)
+    finally:
+        torch.set_num_threads(threads)
