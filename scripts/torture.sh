@@ -9,7 +9,7 @@ Usage: bash scripts/torture.sh [--quick] [PYTEST ARGUMENTS]
 
 Runs the tests that are marked as checks of reliability (tests/support/checks.py lists the checks)
 with all of their trials, prints a table of check / trials / failures, and writes it to
-docs/results/reliability.md. About an hour on two cores.
+docs/results/reliability.md. About eleven minutes on two cores.
 
   --quick   few trials of each check, in under 90 seconds, and no page is written; scripts/test.sh
             runs the same tests with the same trials

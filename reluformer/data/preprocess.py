@@ -8,6 +8,7 @@ same call, with the same bytes as a result; a finished corpus is left as it is.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from reluformer.data.assembly import (
     compare,
 )
 from reluformer.data.corpus import MANIFEST, SIDES, Corpus, Manifest
-from reluformer.data.encoding import Limits
+from reluformer.data.encoding import Limits, read_pairs
 from reluformer.data.processes import available_cores
 from reluformer.data.text import TextScan, check_equal_counts, plain_or_compressed, scan_text
 from reluformer.data.vocabulary import Vocabulary
@@ -57,6 +58,7 @@ def prepare_corpus(
     with locked(folder):
         if not overwrite and (folder / MANIFEST).exists():
             return finished_corpus(folder, data, inputs)
+        check_marks(texts, bool(data.get("documents")))
         assembly = Assembly(folder, data, inputs, threads or available_cores())
         if taken:
             assembly.take_vocabularies(taken, vocabulary.joint)
@@ -99,6 +101,14 @@ def scan_texts(texts: Texts) -> dict[str, dict[str, Any]]:
             raise UserError(f"{paths['source']} and {paths['target']} are empty")
         inputs[split] = {side: vars(scan) for side, scan in scans.items()}
     return inputs
+
+
+def check_marks(texts: Texts, documents: bool) -> None:
+    """Raise UserError for what `read_pairs` does not take, before anything is learnt."""
+    for paths in texts.values():
+        pairs = read_pairs(paths["source"], paths["target"], documents)
+        for _ in pairs if documents else islice(pairs, 1):
+            pass
 
 
 def finished_corpus(folder: Path, data: dict[str, Any], inputs: dict[str, Any]) -> Manifest:

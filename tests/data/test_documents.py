@@ -106,9 +106,19 @@ def test_a_corpus_of_documents(texts: dict[str, dict[str, Path]], tmp_path: Path
     assert 4 not in vocabulary.encode("one <sep> two")
 
 
-def test_marks_are_not_text(texts: dict[str, dict[str, Path]], tmp_path: Path) -> None:
+def test_marks_are_not_text(
+    texts: dict[str, dict[str, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And that is known before anything is learnt."""
     with pytest.raises(UserError, match=r"is made of documents \(<d 1>\): say `data.documents"):
         prepare(texts, tmp_path / "binary", documents=False)
+    test = texts["valid"]["target"]
+    test.write_text(test.read_text("utf-8") + "<d 9>\n", "utf-8")
+    with texts["valid"]["source"].open("a", encoding="utf-8") as file:
+        file.write("no mark\n")
+    with pytest.raises(UserError, match="must be the same mark"):
+        prepare(texts, tmp_path / "binary", documents=True)
+    assert "symbols from" not in capsys.readouterr().err
 
 
 @pytest.mark.check("B5")

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from reluformer.data.assembly import Texts, VocabularyOptions
+from reluformer.data.assembly import Assembly, Texts, VocabularyOptions
 from reluformer.data.corpus import Corpus, Manifest
 from reluformer.data.encoding import Limits
-from reluformer.data.preprocess import LOCK, find_texts, prepare_corpus, scan_texts
+from reluformer.data.preprocess import LOCK, find_texts, prepare_corpus
 from reluformer.errors import UserError
 
 OPTIONS = VocabularyOptions(size=60)
@@ -376,10 +376,11 @@ def test_a_damaged_record_of_what_is_done_is_not_believed(
 ) -> None:
     """A run stopped after its first split, one byte of whose record has changed since."""
     prepare(texts, tmp_path / "reference")
-    folder, stopped = tmp_path / "binary", {**texts, "valid": {"source": tmp_path / "no"}}
-    monkeypatch.setattr("reluformer.data.preprocess.scan_texts", lambda _: scan_texts(texts))
-    with pytest.raises(KeyError):
-        prepare(stopped, folder)
+    folder, make = tmp_path / "binary", {"train": Assembly.make_split}
+    with monkeypatch.context() as stopping:
+        stopping.setattr(Assembly, "make_split", lambda *given: make[given[1]](*given))
+        with pytest.raises(KeyError, match="valid"):
+            prepare(texts, folder)
     record = folder / "unfinished.json"
     whole = record.read_text()
     assert '"sentences": 300' in whole

@@ -54,7 +54,7 @@ PAGE = """# What was tried to break it
 
 Each check is a mark on tests (`@pytest.mark.check("A1")`), which run with all others; here they ran
 with all their trials. A test without trials of its own counts as one. What a user sees in each case
-is in [failures.md](../failures.md). Written, {date}, on {machine}, by
+is in [failures.md](../failures.md). Written on {date}, on {machine}, by
 
     scripts/torture.sh
 
