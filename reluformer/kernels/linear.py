@@ -1,11 +1,18 @@
 """Linear layers, on CPUs by oneDNN, whose float32 products are faster than those of MKL."""
 
+import os
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+
+# oneDNN, and PyTorch around it, keep the code generated for the last 1,024 shapes of a product:
+# 0.4 MB each, and holes in the heap as large again, for shapes that batches of sentences seldom
+# have twice. So many are what one update needs. They are read at the first product.
+for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    os.environ.setdefault(name, "64")
 
 
 class Linear(nn.Linear):
