@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from reluformer.kernels.products import batched_product
 from reluformer.visibility import Visibility
 
 
@@ -67,7 +68,7 @@ class Attention(nn.Module):
         self, q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H S D"]
     ) -> Float[Tensor, "B H T S"]:
         """q . k / sqrt(D), before any mask."""
-        return q @ k.transpose(-1, -2) / math.sqrt(self.head_dim)
+        return batched_product(q, k.transpose(-1, -2)) / math.sqrt(self.head_dim)
 
     def weights(
         self,

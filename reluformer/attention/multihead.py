@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from reluformer.attention.base import Attention, Penalty
 from reluformer.attention.cache import QueryMemory, SourceMemory, TargetMemory
 from reluformer.kernels.linear import Linear
+from reluformer.kernels.products import batched_product
 from reluformer.visibility import Visibility
 
 
@@ -91,7 +92,7 @@ class MultiHeadAttention(nn.Module):
         beams = q.squeeze(2).unflatten(0, (len(memory.keys), -1)).transpose(1, 2)
         beams = beams.to(memory.keys.dtype)
         weights = self.mechanism.weights(beams, memory.keys, visibility)
-        context = weights.to(memory.values.dtype) @ memory.values
+        context = batched_product(weights.to(memory.values.dtype), memory.values)
         context = context.transpose(1, 2).flatten(0, 1).unsqueeze(2).to(x.dtype)
         return self.output_projection(self.mechanism.merge_heads(context, x))
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reluformer.errors import UserError
+from reluformer.kernels.products import batched_product
 from reluformer.visibility import Visibility
 
 
@@ -72,10 +73,10 @@ def visible_scores(
     it needs; elsewhere a padded key becomes a key of zeros.
     """
     if visibility.causal:
-        scores = q @ k.transpose(-1, -2)
+        scores = batched_product(q, k.transpose(-1, -2))
         return scores.tril(k.shape[-2] - q.shape[-2]) if q.shape[-2] > 1 else scores
     mask = visibility.key_mask(k)
-    return q @ (k if mask is None else k * mask).transpose(-1, -2)
+    return batched_product(q, (k if mask is None else k * mask).transpose(-1, -2))
 
 
 def check_center(center: str) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reluformer.kernels.problem import Problem
+from reluformer.kernels.products import batched_product
 from reluformer.visibility import Visibility
 
 Place = tuple[slice, ...]
@@ -139,7 +140,9 @@ class Weights:
 
     def scores(self, block: Block) -> Float[Tensor, "H T S"]:
         """z in float32 at least, rounded as queries are; for relu times the factor. Not masked."""
-        z = wide(self.queries[block.queries] @ self.keys[block.keys].transpose(1, 2))
+        z = wide(
+            batched_product(self.queries[block.queries], self.keys[block.keys].transpose(1, 2))
+        )
         return z if self.offset is None else z.sub_(self.offset[block.queries])
 
     def mask(self, values: Tensor, block: Block) -> Tensor:
@@ -250,7 +253,7 @@ def backward(
         place, keys = block.queries, block.keys
         z = weights.scores(block)
         p = weights.mask(ACTIVATIONS[problem.activation](z), block)
-        d_p = wide(d_context[place] @ values[keys].transpose(1, 2))
+        d_p = wide(batched_product(d_context[place], values[keys].transpose(1, 2)))
         kept = weights.kept(block, p)
         if kept is not None:
             d_p.mul_(kept)
@@ -318,7 +321,9 @@ def add_product(
     sums: Float[Tensor, "H T D"], left: Float[Tensor, "H T S"], right: Tensor, beta: int
 ) -> None:
     """sums = beta sums + left @ right, in place; of 16 bits each product is rounded, no sum."""
-    if sums.dtype == left.dtype:
+    if beta == 0:
+        batched_product(left, right, out=sums)
+    elif sums.dtype == left.dtype:
         sums.baddbmm_(left, right, beta=beta)
     else:
         sums.add_(left @ right)

@@ -1,0 +1,85 @@
+"""Batches of small products: right in any layout, PyTorch's where they do not suit NumPy."""
+
+import pytest
+import torch
+
+from reluformer.kernels import products
+from reluformer.kernels.products import SMALL, batched_product
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often NumPy multiplied; this CPU passes for one with AVX-512."""
+    calls = []
+    matmul = products.np.matmul
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: True)
+    monkeypatch.setattr(
+        products.np, "matmul", lambda *given, **named: calls.append(1) or matmul(*given, **named)
+    )
+    return calls
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 8, 7), (3, 1, 16, 1), (1, 27, 128, 30)])
+@pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize("heads", [None, 3])
+def test_any_layout(shape, transposed, heads, counted):
+    batch, rows, inner, columns = shape
+    sizes = (rows, inner), (inner, columns)
+    leading = (batch,) if heads is None else (batch, heads)
+    left, right = (
+        torch.randn(*leading, *(size[::-1] if swapped else size)).transpose(-2, -1)
+        if swapped
+        else torch.randn(*leading, *size)
+        for size, swapped in zip(sizes, transposed, strict=True)
+    )
+    expected = (left.double() @ right.double()).float()
+    torch.testing.assert_close(batched_product(left, right), expected)
+    room = torch.full((*leading, rows + 2, columns), torch.nan)[..., 1:-1, :]
+    assert batched_product(left, right, out=room) is room
+    torch.testing.assert_close(room, expected)
+    assert len(counted) == 2
+
+
+def test_slices_and_repeated_rows(counted):
+    wide = torch.randn(4, 9, 20)
+    left, right = wide[:, 2:5, 3:10], torch.randn(1, 7, 6).expand(4, -1, -1)
+    torch.testing.assert_close(batched_product(left, right), left.contiguous() @ right.contiguous())
+    assert counted
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (torch.ones(2, 3, 4).double(), torch.ones(2, 4, 5).double()),
+        (torch.ones(2, 3, 4).bfloat16(), torch.ones(2, 4, 5).bfloat16()),
+        (torch.ones(3, 4), torch.ones(4, 5)),
+        (torch.ones(2, 3, 4), torch.ones(4, 5)),
+        (torch.ones(2, 0, 4), torch.ones(2, 4, 5)),
+        (torch.ones(2, 3, 0), torch.ones(2, 0, 5)),
+        (torch.ones(0, 3, 4), torch.ones(0, 4, 5)),
+        (torch.ones(2, 64, 64), torch.ones(2, 64, SMALL // 64**2 + 1)),
+    ],
+    ids=["float64", "bfloat16", "matrices", "broadcast", "rows", "inner", "batch", "large"],
+)
+def test_what_does_not_suit_numpy(left, right, counted):
+    assert torch.equal(batched_product(left, right), left @ right)
+    assert len(counted) <= (len(left) == 0)  # nothing to multiply is nobody's harm
+
+
+def test_gradients_are_pytorchs(counted):
+    left, right = torch.randn(2, 3, 4, requires_grad=True), torch.randn(2, 4, 5)
+    batched_product(left, right).sum().backward()
+    torch.testing.assert_close(left.grad, right.sum(-1)[:, None].expand(-1, 3, -1))
+    assert not counted
+    with torch.no_grad():
+        batched_product(left, right)
+    assert counted
+
+
+def test_threads_are_pytorchs(counted):
+    torch.set_num_threads(2)
+    try:
+        batched_product(torch.randn(2, 3, 4), torch.randn(2, 4, 5))
+    finally:
+        torch.set_num_threads(1)
+    assert not counted
