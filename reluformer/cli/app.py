@@ -26,7 +26,9 @@ interrupted; docs/failures.md says what is behind each.
 
 import functools
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -36,6 +38,7 @@ from importlib import import_module
 from typing import Any, TypeVar, get_type_hints
 
 import hydra
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -85,6 +88,7 @@ def run_command(
 ) -> int:
     """Run one command to its end and return its exit code; nothing is raised but SystemExit."""
     try:
+        end_on_signals()
         check_encoding(command_line)
         if "--version" in command_line:
             print(f"reluformer {__version__}")
@@ -111,6 +115,15 @@ def run_command(
     return DONE
 
 
+def end_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does; who ignores them (nohup) goes on to."""
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):  # Windows has only the first
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, signal.default_int_handler)
+
+
 def check_encoding(command_line: list[str]) -> None:
     """Raise UserError for what could not be written into a report, such as a name in Latin-1."""
     for word in command_line:
@@ -133,6 +146,8 @@ def run_arguments(
             run_hydra(name, schema, function, arguments)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, name, function, arguments)) from error
+    except yaml.YAMLError as error:
+        raise UserError(f"a file of settings is not YAML: {one_line(str(error))}") from None
 
 
 def run_hydra(

@@ -1,6 +1,7 @@
 """reluformer-score: translations and references to BLEU, chrF and significance."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from reluformer.cli.app import command
+from reluformer.config.run_folder import check_not_of_run
 from reluformer.config.scoring import ScoreConfig, ScoreReport, SystemScores, score_files
 from reluformer.durable import check_output, write_whole
+from reluformer.errors import UserError
 from reluformer.evaluation.probes import ANSWERS, ProbeCount, sum_probes
 from reluformer.evaluation.significance import Comparison
 
@@ -45,6 +48,9 @@ def main(config: ScoreConfig) -> None:
     output = None if config.output is None else Path(config.output)
     if output is not None:
         check_output(output, config.inputs)
+        check_not_of_run(output)
+    elif sys.stdout is None:
+        raise UserError("standard output is closed: name an `output`")
     report = score_files(config)
     show(report)
     if output is not None:

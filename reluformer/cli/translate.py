@@ -41,11 +41,17 @@ def main(config: TranslateConfig) -> None:
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    if config.input is None and sys.stdin is None:
+        raise UserError("standard input is closed: name an `input`")
+    if config.output is None and sys.stdout is None:
+        raise UserError("standard output is closed: name an `output`")
     prompting = config.input is None and config.output is None and sys.stdin.isatty()
     source = None
     if config.input is not None:
         reference = None if config.reference is None else Path(config.reference)
         source = Input.scan(Path(config.input), reference)
+    if config.timing is not None:
+        Path(config.timing).parent.mkdir(parents=True, exist_ok=True)
     form = choose_format(config.format, 1 if prompting else config.decode.n_best)
     run = load_run(config.run, config.checkpoint, config.device, tuple(config.allow))
     translator = build_translator(config, run)

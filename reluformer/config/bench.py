@@ -21,7 +21,7 @@ from reluformer.benchmark.rounds import Work, time_work
 from reluformer.benchmark.synthetic import FIRST_PIECE, LONGEST, synthetic_sources, window_batch
 from reluformer.benchmark.train import synthetic_batches, training_work, windows_work
 from reluformer.benchmark.translate import SOURCE_LENGTH, Model, translation_work
-from reluformer.checks import check_choice, check_not_negative, check_positive
+from reluformer.checks import check_choice, check_not_negative, check_positive, check_threads
 from reluformer.config.build import build_model
 from reluformer.config.groups import group_node, group_options
 from reluformer.config.instantiate import instantiate
@@ -105,8 +105,7 @@ class BenchConfig:
             "lines",
         ):
             check_positive(name, getattr(self, name))
-        if self.threads is not None:
-            check_positive("threads", self.threads)
+        check_threads(self.threads)
         check_not_negative("seed", self.seed)
         check_not_negative("regulariser_weight", self.regulariser_weight)
         if self.vocab_size <= FIRST_PIECE:

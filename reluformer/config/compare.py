@@ -1,7 +1,7 @@
 """Settings of `reluformer-compare`, and the systems that a suite consists of."""
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import PurePath
@@ -12,6 +12,15 @@ from reluformer.config.sites import at_sites
 from reluformer.errors import UserError
 
 ALL = "all"
+OWN_OF_TRAINING = {
+    "run": "each training has a folder of its own",
+    "name": "the label is its name",
+    "seed": "`seeds` of a comparison, or `seed` of a search, does",
+}
+OWN_OF_TRANSLATING = dict.fromkeys(
+    ("run", "checkpoint", "input", "output", "reference", "format", "timing"),
+    "the same of all systems is compared",
+)
 SEEDS = [1]  # as in conf/compare.yaml: none were given
 
 
@@ -52,8 +61,13 @@ class CompareConfig:
             check_not_negative("seeds", seed)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"`seeds` must name each seed once, and one at least: {self.seeds}")
-        for label in self.systems:
+        for label, text in self.systems.items():
             check_label(label, "systems")
+            refuse_own(split(text, f"systems.{label}"), f"systems.{label}", OWN_OF_TRAINING)
+        refuse_own([f"{key}=" for key in self.grid], "grid", OWN_OF_TRAINING)
+        for name in ("train", "changes"):
+            refuse_own(split(getattr(self, name), name), name, OWN_OF_TRAINING)
+        refuse_own(split(self.translate, "translate"), "translate", OWN_OF_TRANSLATING)
         if self.job is None:
             self._check_one_source()
 
@@ -73,9 +87,17 @@ class CompareConfig:
             )
 
 
+def refuse_own(overrides: Sequence[str], setting: str, own: Mapping[str, str]) -> None:
+    """Raise UserError for one that a comparison or a search sets itself."""
+    for override in overrides:
+        name = override.lstrip("+~").partition("=")[0]
+        if name in own:
+            raise UserError(f"`{setting}` cannot set `{name}`: {own[name]}")
+
+
 def check_label(label: str, setting: str) -> None:
     """A label names a folder and a row."""
-    if not label or "/" in label or label.strip() != label or label.startswith("."):
+    if not label or set(label) & {"/", ","} or label.strip() != label or label.startswith("."):
         raise UserError(f"`{setting}` must have labels fit for a folder's name, not {label!r}")
     check_name(setting, label)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from reluformer.checks import check_choice, check_name, check_positive
+from reluformer.checks import check_choice, check_name, check_positive, check_threads
 from reluformer.errors import UserError
 
 LARGEST_VOCABULARY = 1_000_000
@@ -82,5 +82,4 @@ class PreprocessConfig:
     data: DataConfig = MISSING
 
     def __post_init__(self) -> None:
-        if self.threads is not None:
-            check_positive("threads", self.threads)
+        check_threads(self.threads)

@@ -60,6 +60,7 @@ def load_run(
     windows = part_of(config, "windows", WindowOptions, path)
     source = Vocabulary.load(folder / SIDE_FILES["source"])
     target = Vocabulary.load(folder / SIDE_FILES["target"])
+    check_vocabularies(folder, {"source": source, "target": target})
     weights = checkpoint_path(folder, checkpoint)
     built = (model_config, len(source), len(target), data.joint_vocabulary, allow)
     check_fits(path, weights, *built)
@@ -70,6 +71,17 @@ def load_run(
     if windows.length is None:  # of sentences as many pieces as preprocessing would have taken
         length = max(length, data.max_length)
     return Run(folder, model, source, target, data, windows, ratio, length)
+
+
+def check_vocabularies(folder: Path, found: Mapping[str, Vocabulary]) -> None:
+    """Raise UserError for one that is not what the run was trained with; older runs noted none."""
+    noted = read_environment(folder).get("vocabularies")
+    for side, vocabulary in found.items():
+        if isinstance(noted, dict) and noted.get(side, vocabulary.digest) != vocabulary.digest:
+            raise UserError(
+                f"{folder / SIDE_FILES[side]} is not the vocabulary that the run was trained with: "
+                "copy it from the run again"
+            )
 
 
 def longest_trained(folder: Path, data: DataConfig, windows: WindowOptions) -> int:

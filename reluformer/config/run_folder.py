@@ -34,6 +34,8 @@ from reluformer.errors import UserError
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 
+FRUITS = ("checkpoints", "metrics.jsonl", "summary.json")  # of training, which begins with CONFIG
+
 
 def prepare_folder(
     folder: Path, config: TrainConfig, corpus: Corpus, initial: dict[str, Any] | None = None
@@ -61,6 +63,11 @@ def prepare_folder(
                 f"{folder} holds a run with other settings ({'; '.join(changes)}): take another "
                 "`name` or `run`, or delete that folder"
             )
+    elif found := [name for name in FRUITS if (folder / name).exists()]:
+        raise UserError(
+            f"{folder} has {' and '.join(found)} but no {CONFIG}: it is another's, or a run that "
+            "has lost its settings: take another `name` or `run`, or put the file back"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for unfinished in [*folder.glob("*.tmp"), *folder.glob("checkpoints/*.tmp")]:
         unfinished.unlink()  # of a process that was killed
@@ -76,12 +83,24 @@ def prepare_folder(
     write_whole(path, settings.encode("utf-8"))
 
 
+def check_not_of_run(output: Path) -> None:
+    """Raise UserError if the output would replace a file that a run consists of."""
+    place = output.resolve()
+    in_checkpoints = place.parent.name == "checkpoints"
+    folder = place.parent.parent if in_checkpoints else place.parent
+    own = {CONFIG, ENVIRONMENT, "metrics.jsonl", "summary.json", *SIDE_FILES.values()}
+    is_run = (folder / CONFIG).is_file() and (folder / "checkpoints").is_dir()
+    if is_run and (in_checkpoints or place.name in own):
+        raise UserError(f"`output` {output} is a file of the run itself: name another output")
+
+
 def describe_environment(corpus: Corpus) -> dict[str, Any]:
     """What this run's numbers depend on beside its configuration."""
     manifest = corpus.manifest
     return {
         **describe_program(),
         "corpus": manifest.digest,
+        "vocabularies": {side: one["sha256"] for side, one in manifest.vocabularies.items()},
         "length_ratio": manifest.length_ratio,
         "longest_sentence": manifest.longest_sentence,
     }

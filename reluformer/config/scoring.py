@@ -12,7 +12,7 @@ from reluformer.data.forms import Forms, both_forms
 from reluformer.data.text import check_equal_counts, read_lines
 from reluformer.errors import UserError
 from reluformer.evaluation.documents import DocumentScores, Layout, score_documents
-from reluformer.evaluation.probes import ProbeCount, count_probes, read_probes
+from reluformer.evaluation.probes import Probe, ProbeCount, count_probes, read_probes
 from reluformer.evaluation.scores import (
     Score,
     TokenisedScore,
@@ -55,6 +55,8 @@ class ScoreConfig:
         self.hypothesis = list(names)
         if self.samples and self.baseline is None:
             raise UserError("`samples` are of the test against a `baseline`: give one")
+        if self.test != "bootstrap" and self.baseline is None:
+            raise UserError("`test` is of a difference to a `baseline`: give one")
         if self.timing is not None and (len(names) > 1 or self.baseline is not None):
             raise UserError("`timing` is of one translation: give one `hypothesis`, no `baseline`")
 
@@ -160,6 +162,7 @@ def _score(
             for probe in read_probes(Path(config.probes))
             if probe.direction.endswith(f"-{config.language}")
         ]
+        check_probes(layout.lines(reference.plain), asked, config)
         probes = count_probes(layout.lines(text.plain), asked)
     return SystemScores(
         documents=documents,
@@ -170,6 +173,17 @@ def _score(
         tokenised_lowercased=score_tokenised_lowercased(text.tokens, reference.tokens),
         made=text.made,
     )
+
+
+def check_probes(reference: list[str], asked: list[Probe], config: ScoreConfig) -> None:
+    """Raise UserError if most of them do not find their words in the reference itself."""
+    counts = count_probes(reference, asked)
+    right, total = (sum(getattr(one, name) for one in counts) for name in ("right", "total"))
+    if right < total / 2:
+        raise UserError(
+            f"{config.probes} is not of {config.reference}: the reference itself has only "
+            f"{right:,} of the {total:,} words that it asks for"
+        )
 
 
 def read_windows(path: Path) -> dict[str, int]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from reluformer.checks import check_choice, check_not_negative, check_positive
 from reluformer.comparison.jobs import INTERRUPTED, ended, last_line
-from reluformer.config.compare import as_typed, split
+from reluformer.config.compare import OWN_OF_TRAINING, as_typed, refuse_own, split
 from reluformer.config.run_folder import RunLock
 from reluformer.config.sites import at_sites
 from reluformer.config.train_run import check_corpus
@@ -54,6 +54,9 @@ class SearchConfig:
             raise UserError("`space` must name one setting at least; give a file: sweep=NAME")
         for name, values in self.space.items():
             check_dimension(name, values)
+        refuse_own([f"{name}=" for name in self.space], "space", OWN_OF_TRAINING)
+        for name in ("train", "changes"):
+            refuse_own(split(getattr(self, name), name), name, OWN_OF_TRAINING)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from reluformer.checks import check_choice, check_name, check_not_negative, check_positive
+from reluformer.checks import check_choice, check_name, check_not_negative, check_threads
 from reluformer.config.data import DataConfig
 from reluformer.config.model import ModelConfig
 from reluformer.data.windows import WindowOptions
 from reluformer.decoding.options import DecodeOptions
+from reluformer.errors import UserError
 from reluformer.training.options import FitOptions, LossOptions, OptimOptions
 
 
@@ -34,9 +35,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_not_negative("seed", self.seed)
-        if self.threads is not None:
-            check_positive("threads", self.threads)
+        check_threads(self.threads)
         check_name("name", self.name)
+        if not self.run.strip():
+            raise UserError("`run` is empty: name a folder, or leave it out")
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
 
 

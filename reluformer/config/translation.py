@@ -5,10 +5,9 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from reluformer.checks import check_choice, check_positive
+from reluformer.checks import check_choice, check_positive, check_threads
 from reluformer.config.run import Run
-from reluformer.config.run_folder import CONFIG
-from reluformer.data.vocabulary import SIDE_FILES
+from reluformer.config.run_folder import check_not_of_run
 from reluformer.data.windows import WindowOptions
 from reluformer.decoding.options import DecodeOptions, DocumentOptions
 from reluformer.decoding.translate import Translator
@@ -48,27 +47,25 @@ class TranslateConfig:
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
         for name in ("max_tokens", "buffer_lines"):
             check_positive(name, getattr(self, name))
-        if self.threads is not None:
-            check_positive("threads", self.threads)
+        check_threads(self.threads)
+        decode = self.decode
+        if decode.max_len_a == 0 and decode.max_len_b < max(decode.min_length, 1):
+            raise UserError(
+                f"`decode.max_len_a` is 0 and `decode.max_len_b` {decode.max_len_b}, which leaves "
+                f"no room for `decode.min_length`, {decode.min_length}"
+            )
         if self.reference is not None and (self.input is None or self.format == "text"):
             raise UserError("`reference` goes with `input` and `format` jsonl or fairseq only")
         if self.timing is not None and self.input is None:
             raise UserError("`timing` goes with `input` only: what comes as a stream has no pace")
         if self.timing is not None:
             check_output(Path(self.timing), (self.input, self.reference, self.output))
+            check_not_of_run(Path(self.timing))
         if self.output is not None:
             check_output(Path(self.output), (self.input, self.reference))
-            check_not_of_run(Path(self.output), Path(self.run))
-
-
-def check_not_of_run(output: Path, run: Path) -> None:
-    """Raise UserError if the output would replace a file that the run consists of."""
-    name = output.name
-    own = {CONFIG, "environment.json", "metrics.jsonl", "summary.json", *SIDE_FILES.values()}
-    in_run = output.resolve().parent == run.resolve() and name in own
-    in_checkpoints = output.resolve().parent == (run / "checkpoints").resolve()
-    if in_run or in_checkpoints:
-        raise UserError(f"`output` {output} is a file of the run itself: name another output")
+            check_not_of_run(Path(self.output))
+            if self.output.endswith(".gz"):
+                raise UserError(f"`output` {self.output} would not be compressed: leave .gz off")
 
 
 def build_translator(config: TranslateConfig, run: Run) -> Translator:

@@ -90,6 +90,11 @@ def scan_text(path: Path) -> TextScan:
 
     Raises UserError as `read_lines` does, in a tenth of the time.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(
+            f"{path} is no file but a pipe or a device, and is read more than once: write it to a "
+            "file first (reluformer-translate reads a pipe as standard input, without `input`)"
+        )
     digest, lines, last = hashlib.sha256(), 0, b"\n"
     decoder = codecs.getincrementaldecoder("utf-8")()
     with open_text(path) as file:

@@ -44,12 +44,17 @@ class DecodeOptions:
             )
         for name in ("length_penalty", "min_length", "max_len_a", "max_len_b", "top_k", "seed"):
             check_not_negative(name, getattr(self, name))
+        for name, most in (("length_penalty", 10), ("max_len_a", 1000), ("max_len_b", 1_000_000)):
+            if getattr(self, name) > most:
+                raise UserError(f"`{name}` must be at most {most:,}, but is {getattr(self, name)}")
         check_positive("temperature", self.temperature)
         if not 0 < self.top_p <= 1:
             raise UserError(f"`top_p` must be above 0 and at most 1, but is {self.top_p}")
-        if not self.sampling and (self.temperature, self.top_k, self.top_p) != (1.0, 0, 1.0):
+        drawn = self.temperature, self.top_k, self.top_p, self.seed
+        if not self.sampling and drawn != (1.0, 0, 1.0, 1):
             raise UserError(
-                "`temperature`, `top_k` and `top_p` are for sampling only: say `decode=sampling`"
+                "`temperature`, `top_k`, `top_p` and `seed` are for sampling only: say "
+                "`decode=sampling`"
             )
 
     def longest(self, src_length: int) -> int:

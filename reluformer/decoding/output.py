@@ -1,5 +1,6 @@
 """Output that gets its name when it is whole, and can be continued where it stopped."""
 
+import hashlib
 import json
 import os
 import sys
@@ -73,6 +74,15 @@ class PartialFile:
     def open(self) -> tuple[int, Notes]:
         """Open for writing, behind what is certain: the number of inputs done, and the notes."""
         state = self._read_state()
+        self._digest = hashlib.sha256()
+        if state:
+            with self.path.open("rb") as file:
+                self._digest.update(file.read(state["bytes"]))
+            if self._digest.hexdigest() != state.get("sha256"):
+                raise UserError(
+                    f"{self.path} is not as it was written, so that nothing can go on behind it: "
+                    f"delete it and {self.state_path.name} to begin anew"
+                )
         self._file = self.path.open("r+b" if state else "wb")
         self._file.truncate(state.get("bytes", 0))
         self._file.seek(0, os.SEEK_END)
@@ -98,13 +108,14 @@ class PartialFile:
         """Append, and note that so many inputs are done once that is on the disk."""
         try:
             self._file.write(text.encode())
+            self._digest.update(text.encode())
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}") from None
         if self.identity is not None:
             state = {"identity": self.identity, "done": done, "bytes": self._file.tell()}
-            state["notes"] = notes
+            state |= {"sha256": self._digest.hexdigest(), "notes": notes}
             new = self.state_path.with_name(self.state_path.name + ".new")
             new.write_text(json.dumps(state), encoding="utf-8")
             new.replace(self.state_path)

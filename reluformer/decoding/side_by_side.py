@@ -1,4 +1,4 @@
-"""Batches side by side: on a CPU as many at a time as there are threads, each on one of them.
+"""Batches side by side: on a CPU as many at a time as there are threads and cores for them.
 
 A step of decoding is many small operators, which gain little from threads of their own; whole
 batches share nothing but the weights.
@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import torch
 
+from reluformer.data.processes import available_cores
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -19,16 +21,17 @@ def side_by_side(
 ) -> Iterator[Result]:
     """The function of each item, in order.
 
-    Where there are fewer items than PyTorch's threads, they come one after the other, each on all
+    Where there are fewer items than threads, they come one after the other, each on all
     threads. An exception ends the iteration once the items that were begun are done.
     """
     threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1 or len(items) < threads:
+    at_once = min(threads, available_cores())
+    if device.type != "cpu" or at_once == 1 or len(items) < at_once:
         yield from map(function, items)
         return
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(at_once) as pool:
             yield from pool.map(function, items)
     finally:
         torch.set_num_threads(threads)

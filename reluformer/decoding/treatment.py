@@ -28,6 +28,12 @@ class Treatment:
                 "Moses-tokenised: give it plain text"
             )
 
+        if not self.detokenise and not self.moses:
+            raise UserError(
+                "`detokenise` is false, but the model was trained on text that is not "
+                "Moses-tokenised: its translations are plain text"
+            )
+
     def prepare(self, line: str) -> str:
         if self.moses and not self.input_tokenised:
             line = tokenise(line, self.source_lang)

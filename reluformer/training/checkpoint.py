@@ -244,6 +244,16 @@ def numbered_checkpoints(run: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(NUMBERED.fullmatch(path.name)[1]))  # type: ignore[index]
 
 
+def saved_update(path: Path) -> int | None:
+    """The update that a checkpoint says it is of; None where it says nothing that can be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            update = json.loads(file.metadata()["progress"])["update"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError):
+        return None
+    return update if isinstance(update, int) else None
+
+
 def own_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by name, shared ones once under their first name."""
     seen: set[int] = set()

@@ -23,6 +23,7 @@ from reluformer.training.checkpoint import (
     numbered_checkpoints,
     save_checkpoint,
     save_last,
+    saved_update,
 )
 from reluformer.training.compiling import compile_layers, uncompiled
 from reluformer.training.failures import (
@@ -79,7 +80,10 @@ class Training:
         """
         last, previous = (checkpoint_path(self.run, name) for name in ("last", "previous"))
         if not (last.exists() or previous.exists()):
-            if others := sorted(last.parent.glob("checkpoint_*.safetensors")):
+            others = sorted(last.parent.glob("checkpoint_*.safetensors"))
+            if others and all(self._is_of_first_save(path) for path in others):
+                return False  # within which it was killed, before there was a state to continue
+            if others:
                 raise UserError(
                     f"{last} is missing, but {others[0].name} is there: put it back to continue, "
                     f"or delete {last.parent} to start over"
@@ -101,6 +105,13 @@ class Training:
                 f"have {self.micro_batches}: keep processes times `train.update_freq` as it was"
             )
         return True
+
+    def _is_of_first_save(self, path: Path) -> bool:
+        intervals = [self.options.save_interval, self.options.max_updates]
+        if self.validation:
+            intervals.append(self.options.valid_interval)
+        update = saved_update(path)
+        return update is not None and update <= min(intervals)
 
     def _load(self, path: Path) -> str:
         """Take up the state at `path`, or say what damage it has."""
@@ -309,7 +320,7 @@ class Training:
         if validates and not self._validate(log):
             return
         # Before the state that training continues from, so that none is missed.
-        if saves and options.keep_checkpoints:
+        if saves and options.keep_checkpoints and not self.progress.not_finite_in_a_row:
             self.processes.on_first(self._save_numbered)
         # Nothing new is in a state after failures, and they may want one from before.
         if at_end or ((validates or saves) and not self.progress.not_finite_in_a_row):

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGUSR1 as a request to finish the current update, save and leave."""
+"""Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP as a request to finish the current update, save and leave."""
 
 import os
 import signal
@@ -6,7 +6,12 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 
 # SIGUSR1 is what Slurm can be told to send some time before it ends a job. Windows has none.
-SIGNALS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])
+# SIGHUP comes when a terminal or a connection is closed, unless nohup has it ignored.
+SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+    if hasattr(signal, name)
+]
 
 
 class Stopped(Exception):  # noqa: N818 - no error
@@ -22,6 +27,8 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         for number in SIGNALS:
+            if number != signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             self._before[number] = signal.signal(number, self._receive)
         return self
 

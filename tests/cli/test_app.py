@@ -1,6 +1,8 @@
 """What the `command` decorator promises, on a made-up command with every kind of setting."""
 
 import errno
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,6 +248,32 @@ def test_a_defect_says_so_and_shows_where(demo: Callable[..., Any]) -> None:
 def test_an_interruption_is_quiet(demo: Callable[..., Any]) -> None:
     outcome = demo("input=a", "fails=interrupt")
     assert (outcome.code, outcome.out, outcome.err) == (130, "", "")
+
+
+@pytest.mark.check("A4")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_a_command_as_an_interruption(
+    demo: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        assert demo("input=a").code == 0
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        signal.signal(number, signal.SIG_IGN)  # as nohup has it
+        assert demo("input=a").code == 0
+        os.kill(os.getpid(), number)
+    finally:
+        signal.signal(number, before)
+
+
+def test_files_of_settings_that_are_no_yaml(demo: Callable[..., Any], tmp_path: Path) -> None:
+    broken = tmp_path / "mine" / "beam" / "broken.yaml"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("a: [1\n")
+    said = demo("input=a", "beam=broken", "--config-dir", str(tmp_path / "mine")).error()
+    assert said.startswith("a file of settings is not YAML")
+    assert str(broken) in said
 
 
 def test_a_sweep_runs_every_job(demo: Callable[..., Any]) -> None:

@@ -94,7 +94,7 @@ def test_a_mechanism_that_is_only_a_new_file(run: Run, tmp_path: Path) -> None:
     "words",
     [
         ["suite=quick", "changes='train.log_interval=100' train.patience=0"],
-        ['+systems={good: "attention=softmax model.pre_norm=false", b: "seed=1"}'],
+        ['+systems={good: "attention=softmax model.pre_norm=false", b: "train.patience=1"}'],
         ["+systems.a=''", "train=data.text='a b' it=x", "seeds=[1, 2]", "memory_gb=1.5"],
         ["runs=[a b:folder/one,folder/two]", "baseline=a b", "translate=x=it's \\' y"],
         ["name=two words", "+systems={a: x}", "~suite", "translate=", "name='quoted'"],

@@ -97,6 +97,20 @@ def test_samples_need_a_baseline(run, here):
     assert "give one" in done.err
 
 
+def test_a_test_needs_a_baseline(run, here):
+    done = run(main, "hypothesis=hyp.en", "reference=ref.en", "test=randomisation")
+    assert "`test` is of a difference to a `baseline`" in done.error()
+
+
+def test_probes_of_another_text_are_refused(run, here):
+    probe = {"direction": "de-en", "kind": "name", "document": 1, "line": 1, "sentences": 1}
+    probe |= {"words": 3, "antecedent": "a", "source": "b", "pair": 1}
+    probe |= {"right": ["nowhere"], "wrong": ["here"]}
+    (here / "other.jsonl").write_text(json.dumps(probe) + "\n")
+    done = run(main, "hypothesis=hyp.en", "reference=ref.en", "probes=other.jsonl")
+    assert "other.jsonl is not of ref.en: the reference itself has only 0 of the 1" in done.error()
+
+
 def test_probes_of_the_other_direction_are_said(run, here):
     (here / "none.jsonl").write_text("")
     arguments = ["hypothesis=hyp.en", "reference=ref.en", "probes=none.jsonl"]

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from reluformer.cli.train import main
 from reluformer.config.run import load_run
+from reluformer.data.vocabulary import Vocabulary
 from reluformer.training.checkpoint import checkpoint_path
 
 pytestmark = pytest.mark.unchecked
@@ -72,6 +73,35 @@ def test_killed_before_its_first_checkpoint_it_begins_with_them_again(
     (left / "checkpoint_last.safetensors.tmp").touch()
     assert run(main, *still).code == 0
     torch.testing.assert_close(weights("second", "1"), weights("first", "best"), rtol=0, atol=1e-20)
+
+
+@pytest.mark.check("A1")
+def test_killed_within_its_first_save_it_begins_again(
+    run: Run, settings: list[str], first: Path
+) -> None:
+    """When a numbered checkpoint is there, and none yet to continue from."""
+    noted = json.loads((first / "environment.json").read_text())["vocabularies"]
+    assert noted == {
+        side: Vocabulary.load(first / f"vocabulary.{side}.model").digest for side in noted
+    }
+    whole = weights("first", "2")
+    for name in ("last", "previous", "best", "2"):
+        checkpoint_path(first, name).unlink(missing_ok=True)
+    assert [path.name for path in (first / "checkpoints").iterdir()] == ["checkpoint_1.safetensors"]
+    ended = run(main, *settings, "run=first")
+    assert ended.code == 0, ended.err
+    again = weights("first", "2")
+    assert all(torch.equal(again[name], tensor) for name, tensor in whole.items())
+
+
+@pytest.mark.check("A11")
+def test_a_run_without_its_settings_is_not_continued(
+    run: Run, settings: list[str], first: Path
+) -> None:
+    (first / "config.yaml").unlink()
+    said = run(main, *settings, "run=first").error()
+    assert "has checkpoints and metrics.jsonl and summary.json but no config.yaml" in said
+    assert "`run` is empty" in run(main, *settings, "run=").error()
 
 
 def test_what_it_began_with_is_recorded(run: Run, settings: list[str], first: Path) -> None:

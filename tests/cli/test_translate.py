@@ -1,6 +1,7 @@
 """reluformer-translate as its users call it, on a run folder with a small random model."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -11,7 +12,7 @@ from commands import give
 from small_runs import write_run
 
 from reluformer.cli.translate import main
-from reluformer.data.vocabulary import train_vocabulary
+from reluformer.data.vocabulary import Vocabulary, train_vocabulary
 
 LINES = ["Der Hund läuft.", "", "Ein kleines Haus, ein großer Hund!", "Warum nicht?"]
 SHORT = ("decode.max_len_a=0", "decode.max_len_b=6", "threads=1")
@@ -140,11 +141,23 @@ def test_a_terminal_gets_a_prompt_and_the_n_best(run, folder, here, monkeypatch)
             "in.de has 4 lines, but short.en has 3; judging by the lines' lengths they part near",
             marks=pytest.mark.check("B1"),
         ),
+        pytest.param(["input=pipe"], "pipe is no file but a pipe", marks=pytest.mark.check("B3")),
+        (["input=in.de", "reference=pipe", "format=jsonl"], "pipe is no file but a pipe"),
+        (["input=in.de", "output=out.gz"], "`output` out.gz would not be compressed"),
+        (["input=in.de", "decode.seed=3"], "are for sampling only"),
+        (["input=in.de", "decode.length_penalty=250"], "`length_penalty` must be at most 10"),
+        (["input=in.de", "decode.max_len_a=1e300"], "`max_len_a` must be at most 1,000"),
+        (["input=in.de", "threads=1000000"], "`threads` must be at most 1,024"),
+        (
+            ["input=in.de", "decode.max_len_a=0", "decode.max_len_b=3", "decode.min_length=4"],
+            "leaves no room for `decode.min_length`, 4",
+        ),
         (["input=in.de", "checkpoint=7"], "checkpoint_7.safetensors: no such checkpoint"),
     ],
 )
 def test_wrong_settings_and_files(run, folder, here, settings, message):
     (here / "bad.de").write_bytes(b"gut\n\xff\n")
+    os.mkfifo(here / "pipe")
     write(here / "short.en", LINES[1:])
     before = sorted(path.name for path in here.iterdir())
     assert message in run(main, f"run={folder}", *settings).error()
@@ -165,6 +178,38 @@ def test_wrong_bytes_at_a_terminal(run, folder, here, monkeypatch):
 def test_wrong_bytes_on_standard_input(run, folder, here, monkeypatch):
     give(monkeypatch, b"gut\nb\xfcse\n")
     assert "<stdin>, line 2, byte 2: not valid UTF-8 (0xfc)" in run(main, f"run={folder}").error()
+
+
+@pytest.mark.check("A7")
+def test_another_runs_vocabulary_is_found(run, folder, here):
+    shutil.copytree(folder, here / "mixed")
+    models = {side: here / f"mixed/vocabulary.{side}.model" for side in ("source", "target")}
+    digests = {side: Vocabulary.load(path).digest for side, path in models.items()}
+    environment = here / "mixed" / "environment.json"
+    environment.write_text(json.dumps({"vocabularies": digests}))
+    assert run(main, "run=mixed", "input=in.de", *SHORT).code == 0
+    environment.write_text(json.dumps({"vocabularies": {**digests, "target": "0" * 64}}))
+    said = run(main, "run=mixed", "input=in.de").error()
+    assert "vocabulary.target.model is not the vocabulary that the run was trained with" in said
+
+
+@pytest.mark.check("C6")
+def test_the_files_of_a_run_are_not_written_over(run, folder, here):
+    shutil.copytree(folder, here / "copy")
+    for name in ("config.yaml", "checkpoints/checkpoint_best.safetensors"):
+        for setting in ("output", "timing"):
+            done = run(main, f"run={folder}", "input=in.de", f"{setting}=copy/{name}")
+            assert "is a file of the run itself" in done.error()
+
+
+@pytest.mark.parametrize(("stream", "name"), [("stdin", "input"), ("stdout", "output")])
+def test_closed_streams_are_said(run, folder, here, monkeypatch, stream, name):
+    monkeypatch.setattr(f"sys.{stream}", None)
+    given = [] if name == "input" else ["input=in.de"]
+    monkeypatch.setattr(sys, "argv", ["reluformer-translate", f"run={folder}", *given])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
 
 
 def test_no_run(run, here):

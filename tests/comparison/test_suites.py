@@ -46,18 +46,33 @@ def test_a_line_is_read_as_a_shell_would() -> None:
 
 def test_a_grid_has_every_combination() -> None:
     norms = "+grid={ffn: [relu,gelu], model.pre_norm: [true,false]}"
-    systems = expand_systems(settings("+systems.plain=seed=1", norms), group_options)
+    systems = expand_systems(settings("+systems.plain=train.patience=1", norms), group_options)
     assert list(systems) == ["plain", "relu-true", "relu-false", "gelu-true", "gelu-false"]
     assert systems["gelu-false"] == [*at_sites("ffn=gelu"), "model.pre_norm=false"]
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("+systems.a=seed=2", "`systems.a` cannot set `seed`"),
+        ("+systems.a=run=x", "`systems.a` cannot set `run`"),
+        ("+grid={seed: [1, 2]}", "`grid` cannot set `seed`"),
+        ("translate=run=other", "`translate` cannot set `run`"),
+        ("translate=format=jsonl", "`translate` cannot set `format`"),
+    ],
+)
+def test_what_a_comparison_sets_itself(given, message):
+    with pytest.raises(UserError, match=message):
+        settings("+systems.b=''", given)
+
+
 def test_the_last_part_of_a_path_is_its_label() -> None:
     systems = expand_systems(
-        settings("+grid={experiment: [embedded/softmax,embedded/reluformer], seed: [1]}"),
+        settings("+grid={experiment: [embedded/softmax,embedded/reluformer], x: [1]}"),
         group_options,
     )
     assert list(systems) == ["softmax-1", "reluformer-1"]
-    assert systems["softmax-1"] == ["experiment=embedded/softmax", "seed=1"]
+    assert systems["softmax-1"] == ["experiment=embedded/softmax", "x=1"]
 
 
 def test_runs_leave_nothing_to_train() -> None:

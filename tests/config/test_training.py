@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from reluformer.config.run_folder import check_not_of_run
 from reluformer.config.training import changed_settings
-from reluformer.config.translation import check_not_of_run
 from reluformer.errors import UserError
 
 SETTINGS = {
@@ -44,11 +44,16 @@ def test_what_an_older_version_did_not_know_was_off() -> None:
 
 
 def test_a_translation_does_not_replace_the_run(tmp_path: Path) -> None:
-    for own in (
+    own = (
         "config.yaml",
         "vocabulary.source.model",
         "checkpoints/checkpoint_best.safetensors",
-    ):
+    )
+    (tmp_path / "checkpoints").mkdir()
+    for name in own:
+        check_not_of_run(tmp_path / name)  # in a folder that is no run
+    (tmp_path / "config.yaml").touch()
+    for name in own:
         with pytest.raises(UserError, match="is a file of the run itself"):
-            check_not_of_run(tmp_path / own, tmp_path)
-    check_not_of_run(tmp_path / "test.en", tmp_path)
+            check_not_of_run(tmp_path / name)
+    check_not_of_run(tmp_path / "test.en")

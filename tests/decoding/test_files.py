@@ -86,6 +86,16 @@ def test_does_not_continue_something_else(translator, source, tmp_path, change):
     assert not output.exists()
 
 
+@pytest.mark.check("A7")
+def test_what_was_changed_meanwhile_is_not_continued(translator, source, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(translator(), source, tmp_path / "out.en", stop_at(23))
+    partial = tmp_path / "out.en.partial"
+    partial.write_bytes(b"X" + partial.read_bytes()[1:])
+    with pytest.raises(UserError, match="is not as it was written"):
+        run(translator(), source, tmp_path / "out.en")
+
+
 def test_a_stream_does_not_write_over_an_unfinished_file(translator, source, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(translator(), source, tmp_path / "out.en", stop_at(23))

@@ -10,6 +10,11 @@ from reluformer.decoding.side_by_side import side_by_side
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    monkeypatch.setattr("reluformer.decoding.side_by_side.available_cores", lambda: 2)
+
+
 def test_in_order_each_on_one_thread(torch_threads):
     torch_threads(2)
     both = Barrier(2, timeout=30)  # passes only two that run at the same time
@@ -26,7 +31,7 @@ def test_in_order_each_on_one_thread(torch_threads):
 
 
 @pytest.mark.parametrize(
-    ("threads", "count", "device"), [(3, 2, "cpu"), (1, 4, "cpu"), (2, 4, "cuda")]
+    ("threads", "count", "device"), [(2, 1, "cpu"), (1, 4, "cpu"), (2, 4, "cuda")]
 )
 def test_one_after_the_other_where_threads_would_be_idle(torch_threads, threads, count, device):
     torch_threads(threads)
@@ -36,6 +41,13 @@ def test_one_after_the_other_where_threads_would_be_idle(torch_threads, threads,
 
     found = side_by_side(work, range(count), torch.device(device))
     assert list(found) == [(threads, get_ident())] * count
+
+
+def test_no_more_threads_than_cores(torch_threads):
+    torch_threads(8)
+    workers = set(side_by_side(lambda _: get_ident(), range(20), CPU))
+    assert len(workers) <= 2
+    assert get_ident() not in workers
 
 
 def test_errors_end_it_and_give_the_threads_back(torch_threads):

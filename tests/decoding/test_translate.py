@@ -210,3 +210,8 @@ def test_batches_hold_all_within_the_budget(lengths, max_tokens):
 def test_buffers():
     assert list(buffers(range(5), 2)) == [[0, 1], [2, 3], [4]]
     assert list(buffers([], 2)) == []
+
+
+def test_detokenising_is_for_tokens():
+    with pytest.raises(UserError, match="`detokenise` is false, but the model was trained on text"):
+        Treatment("de", "en", detokenise=False)
