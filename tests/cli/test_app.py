@@ -267,15 +267,6 @@ def test_signals_end_a_command_as_an_interruption(
         signal.signal(number, before)
 
 
-def test_files_of_settings_that_are_no_yaml(demo: Callable[..., Any], tmp_path: Path) -> None:
-    broken = tmp_path / "mine" / "beam" / "broken.yaml"
-    broken.parent.mkdir(parents=True)
-    broken.write_text("a: [1\n")
-    said = demo("input=a", "beam=broken", "--config-dir", str(tmp_path / "mine")).error()
-    assert said.startswith("a file of settings is not YAML")
-    assert str(broken) in said
-
-
 def test_a_sweep_runs_every_job(demo: Callable[..., Any]) -> None:
     outcome = demo("-m", "input=a,b", "rate=1,2")
     assert outcome.code == 0, outcome.err

@@ -104,6 +104,15 @@ def test_a_run_without_its_settings_is_not_continued(
     assert "`run` is empty" in run(main, *settings, "run=").error()
 
 
+def test_settings_of_ones_own_that_are_no_yaml(run: Run, settings: list[str]) -> None:
+    broken = Path("mine/attention/broken.yaml").absolute()
+    broken.parent.mkdir(parents=True)
+    broken.write_text("a: [1\n")
+    said = run(main, *settings, "--config-dir", "mine", "attention=broken").error()
+    assert said.startswith("a file of settings is not YAML")
+    assert str(broken) in said
+
+
 def test_what_it_began_with_is_recorded(run: Run, settings: list[str], first: Path) -> None:
     """By content; and how long a sequence the other was trained on counts for this one, too."""
     own = [*settings, f"initial_weights={first}", "run=second", "train.max_updates=1"]
