@@ -103,7 +103,15 @@ def test_a_network_would_be_noticed(code: str) -> None:
     assert used.returncode == 99
 
 
-RECORDED = {"reluformer", "commit", "uncommitted_changes", "python", "torch", "processor"}
+RECORDED = {
+    "reluformer",
+    "commit",
+    "uncommitted_changes",
+    "vocabularies",
+    "python",
+    "torch",
+    "processor",
+}
 RECORDED |= {"accelerator", "corpus", "length_ratio", "longest_sentence"}
 
 
