@@ -16,14 +16,9 @@ NEW_STEPS = 4  # that slots are made for at once, at least
 class SourceMemory:
     """The source's keys and values at one cross-attention site, a row for each sentence."""
 
-    def __init__(
-        self,
-        keys: Float[Tensor, "B H S D"],
-        values: Float[Tensor, "B H S D"],
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        self.keys = keys.to(dtype).contiguous()  # every step reads them
-        self.values = values.to(dtype).contiguous()
+    def __init__(self, keys: Float[Tensor, "B H S D"], values: Float[Tensor, "B H S D"]) -> None:
+        self.keys = keys.contiguous()  # every step reads them
+        self.values = values.contiguous()
 
     def select(self, sentences: Int[Tensor, " B"]) -> None:
         """Keep these sentences, in this order."""
@@ -37,9 +32,8 @@ class TargetMemory:
     A slot for each that is still of use, and slots of zeros for the next steps (see `Ancestry`).
     """
 
-    def __init__(self, beam_size: int, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, beam_size: int) -> None:
         self.beam_size = beam_size
-        self.dtype = dtype  # None: what comes first has
         self.num_slots = 0
         self.keys = torch.empty(0)  # (B, H, S, D)
         self.values = torch.empty(0)
@@ -48,8 +42,8 @@ class TargetMemory:
         """Add the newest position of every hypothesis."""
         if not self.num_slots:
             shape = len(keys) // self.beam_size, keys.shape[1], NEW_STEPS * self.beam_size
-            self.keys = keys.new_zeros(*shape, keys.shape[-1], dtype=self.dtype)
-            self.values = values.new_zeros(*shape, values.shape[-1], dtype=self.dtype)
+            self.keys = keys.new_zeros(*shape, keys.shape[-1])
+            self.values = values.new_zeros(*shape, values.shape[-1])
         end = self.num_slots + self.beam_size
         for buffer, added in ((self.keys, keys), (self.values, values)):
             slots = added.squeeze(2).unflatten(0, (-1, self.beam_size)).transpose(1, 2)
@@ -142,6 +136,6 @@ class LayerMemory:
 
     def __init__(self, source: SourceMemory, beam_size: int) -> None:
         self.source = source
-        self.target = TargetMemory(beam_size, source.keys.dtype)
+        self.target = TargetMemory(beam_size)
         self.self_queries = QueryMemory()
         self.cross_queries = QueryMemory()

@@ -90,10 +90,9 @@ class MultiHeadAttention(nn.Module):
         newest = Visibility(1, visibility.num_keys, ordered=True, device=x.device)
         q, queries.past = self.mechanism.prepare_queries(q, newest, queries.past)
         beams = q.squeeze(2).unflatten(0, (len(memory.keys), -1)).transpose(1, 2)
-        beams = beams.to(memory.keys.dtype)
         weights = self.mechanism.weights(beams, memory.keys, visibility)
-        context = batched_product(weights.to(memory.values.dtype), memory.values)
-        context = context.transpose(1, 2).flatten(0, 1).unsqueeze(2).to(x.dtype)
+        context = batched_product(weights, memory.values)
+        context = context.transpose(1, 2).flatten(0, 1).unsqueeze(2)
         return self.output_projection(self.mechanism.merge_heads(context, x))
 
     def project_memory(

@@ -5,7 +5,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reluformer.errors import UserError
-from reluformer.kernels.blocked import multiplies_bf16
 from reluformer.kernels.linear import Linear, product
 from reluformer.model.transformer import Transformer
 
@@ -18,9 +17,8 @@ def convert(model: Transformer, precision: str) -> None:
     """Give a model, in evaluation mode and where it is to run, this precision, in place.
 
     bf16: all weights, so that matrix products are in bf16. int8: the linear layers, see
-    `Int8Linear`; attention reads keys and values in bf16 where the CPU multiplies that natively. On
-    CPUs with oneDNN the linear layers of the others become `PackedLinear`. Raises UserError for
-    int8 where PyTorch cannot do it.
+    `Int8Linear`, attention staying in fp32. On CPUs with oneDNN the linear layers of the others
+    become `PackedLinear`. Raises UserError for int8 where PyTorch cannot do it.
     """
     if precision == "bf16":
         model.to(torch.bfloat16)
@@ -33,8 +31,6 @@ def convert(model: Transformer, precision: str) -> None:
                 "on a GPU, else fp32"
             )
         replace_linear(model, Int8Linear)
-        if multiplies_bf16():
-            model.memory_dtype = torch.bfloat16
     elif has_onednn and (precision == "fp32" or torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         replace_linear(model, PackedLinear)
 

@@ -105,7 +105,6 @@ class Transformer(nn.Module):
         self.decoder_norm = nn.LayerNorm(d_model) if pre_norm else nn.Identity()
         self.output_projection = output_projection
         self.recompute = False  # in training, layers keep their input only and run again backward
-        self.memory_dtype: torch.dtype | None = None  # of keys and values in decoding; None: as is
 
     @property
     def max_positions(self) -> int:
@@ -195,7 +194,7 @@ class Transformer(nn.Module):
         layers = []
         for layer in self.decoder_stack:
             projected = layer.cross_attention.project_memory(encoded.states)
-            layers.append(LayerMemory(SourceMemory(*projected, self.memory_dtype), beam_size))
+            layers.append(LayerMemory(SourceMemory(*projected), beam_size))
         return DecoderCache(layers, encoded.lengths, beam_size)
 
     def step(self, tokens: Int[Tensor, " N"], cache: DecoderCache) -> Float[Tensor, "N V"]:

@@ -100,9 +100,7 @@ def test_what_is_more_than_a_linear_layer_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("attention", MECHANISMS)
 def test_int8_decodes_with_every_mechanism(attention: str) -> None:
-    """Which may compute in more bits than their keys and values have."""
     model = model_in("int8", attention)
-    model.memory_dtype = torch.bfloat16
     tokens, lengths = torch.randint(4, VOCAB, (2, 9)), torch.tensor([9, 5])
     found = translate_batch(model, tokens, lengths, DecodeOptions(max_len_a=0.0, max_len_b=7))
     assert all(isfinite(best.score) for best, *_ in found)
