@@ -6,9 +6,11 @@ of `reluformer.kernels.attention`, whose arguments these functions take.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,6 +25,7 @@ Place = tuple[slice, ...]
 # sequences a square of them, which touches the fewest queries and keys, unless they are causal.
 BLOCK = 2**18
 SIDE = 2**9
+LN2 = math.log(2)
 HALVES = (torch.bfloat16, torch.float16)
 ZERO_AT_ZERO = ("relu", "relu_squared", "gelu", "identity")
 
@@ -36,7 +39,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 # dL/dz from dL/dh, z and h.
 GRADIENTS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "relu": lambda d, z, h: torch.ops.aten.threshold_backward(d, h, 0),
+    "relu": lambda d, z, h: torch.ops.aten.threshold_backward.grad_input(d, h, 0, grad_input=d),
     "relu_squared": lambda d, z, h: d.mul_(functional.relu(z)).mul_(2),
     "gelu": lambda d, z, h: torch.ops.aten.gelu_backward(d, z),
     "softplus": lambda d, z, h: torch.ops.aten.softplus_backward(d, z, 1, 20),
@@ -196,7 +199,7 @@ def forward(
         if problem.row_sums:
             sums[place] += p.sum(-1)
         if problem.entropies:
-            logs[place] += log(p).mul_(p).sum(-1)
+            logs[place] += log2(p).mul_(p).sum(-1).mul_(LN2)
         kept = weights.kept(block, p)
         p = p if kept is None else p.mul_(kept)
         add_product(context[place], p.to(v.dtype), values[block.keys], beta)
@@ -241,9 +244,10 @@ def backward(
     weights, values, d_context = Weights(q, k, gain, offset, problem), flat(v), flat(d_context)
     if weights.context_factor is not None:
         d_context = d_context * weights.context_factor
-    # rho + eps (1 + ln P) = (rho + eps) + eps ln P
+    # rho + eps (1 + ln P) = (rho + eps) + eps ln 2 log2 P
     constant = rho if eps is None else eps if rho is None else rho + eps
-    rows = [None if one is None else wide(flat(one[..., None])) for one in (constant, eps)]
+    slope = None if eps is None else LN2 * eps
+    rows = [None if one is None else wide(flat(one[..., None])) for one in (constant, slope)]
     d_q, beta = weights.sums_like(weights.queries)
     d_k, _ = weights.sums_like(weights.keys)
     d_v, _ = weights.sums_like(values)
@@ -260,7 +264,7 @@ def backward(
         if rows[0] is not None:
             d_p.add_(rows[0][place])
         if rows[1] is not None and rows[1][place].any():  # where entropies exceed their margin
-            d_p.addcmul_(log(p), rows[1][place])
+            d_p.addcmul_(log2(p), rows[1][place])
         d_z = weights.mask(GRADIENTS[problem.activation](d_p, z, p), block)
         if offset is not None:
             d_offset[place] -= d_z.sum(-1)
@@ -345,9 +349,14 @@ def wide(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def log(p: Tensor) -> Tensor:
-    """ln p, finite where p is 0."""
-    return p.clamp(min=torch.finfo(p.dtype).tiny).log_()
+def log2(p: Tensor) -> Tensor:
+    """log2 p, finite where p is 0."""
+    positive = p.clamp(min=torch.finfo(p.dtype).tiny)
+    fast = p.device.type == "cpu" and torch.cpu._is_avx512_supported()
+    if fast and torch.get_num_threads() <= 2:  # NumPy's takes a quarter of the time, on one thread
+        np.log2(positive.numpy(), out=positive.numpy())
+        return positive
+    return positive.log2_()
 
 
 def flat(tensor: Tensor, batch: int | None = None, heads: int | None = None) -> Tensor:

@@ -75,3 +75,13 @@ def test_dropout_is_the_same_in_both_passes() -> None:
         for i in range(400)
     ]
     torch.testing.assert_close(torch.stack(many).mean(0), full, rtol=0.2, atol=0.2)
+
+
+@pytest.mark.parametrize("numpy", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_logarithms(numpy: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: numpy)
+    p = torch.tensor([[0.0, 1e-30, 0.3], [1.0, 7.5, 1e6]], dtype=dtype)
+    expected = p.double().clamp(min=torch.finfo(dtype).tiny).log2().to(dtype)
+    torch.testing.assert_close(blocked.log2(p), expected, rtol=1e-6, atol=0)
+    assert blocked.log2(torch.tensor([torch.nan])).isnan()
