@@ -6,7 +6,8 @@ Standard output is left to results (translations, scores), so that commands can 
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import IO, Any, TypeVar, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -21,8 +22,42 @@ from rich.progress import (
 Item = TypeVar("Item")
 
 
+class Forgiving:
+    """A file, of which a write that fails is lost: on a full disk, or a terminal that is gone."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        with ignored_failures():
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with ignored_failures():
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+@contextmanager
+def ignored_failures() -> Iterator[None]:
+    """Pass over what the system refuses; a closed pipe is told apart, for rich ends its output."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError:
+        pass
+
+
 class StandardError(Console):
     """Goes on in silence when nobody reads it any more: messages are no reason to lose work."""
+
+    @property  # type: ignore[misc]  # nobody sets it
+    def file(self) -> IO[str]:
+        return cast("IO[str]", Forgiving(super().file))
 
     def on_broken_pipe(self) -> None:
         self.quiet = True

@@ -74,10 +74,14 @@ def main(config: CompareConfig) -> None:
     with Supervisor(Path(config.output)) as supervisor:
         write_plan(supervisor.folder / "plan.json", jobs, asdict(config))
         outcomes = carry_out(jobs, supervisor, launcher)
-        report(config, jobs, test, outcomes)
-        write_provenance(config, jobs, test, typed())
-    console.print(f"{config.output}: table.md, table.csv, table.tex, table.html, results.json")
-    failures = [outcome for outcome in outcomes if outcome.status != DONE]
+        failures = [outcome for outcome in outcomes if outcome.status != DONE]
+        if len(failures) == len(jobs) and (Path(config.output) / "results.json").exists():
+            console.print(f"{config.output}: the tables of before stay")
+        else:
+            report(config, jobs, test, outcomes)
+            write_provenance(config, jobs, test, typed())
+            made = "table.md, table.csv, table.tex, table.html, results.json"
+            console.print(f"{config.output}: {made}")
     if failures:
         said = "; ".join(f"{one.job}: {one.message}" for one in failures)
         raise UserError(f"{len(failures)} of {len(jobs)} runs failed: {said}")

@@ -7,7 +7,12 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
+from omegaconf.errors import (
+    ConfigTypeError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    ValidationError,
+)
 
 from reluformer.cli.arguments import Arguments
 from reluformer.cli.catalogue import Catalogue, choices, open_catalogue, parse, settings
@@ -33,7 +38,7 @@ def explain(
         return missing(str(error.full_key), function)
     if isinstance(error, OmegaConfBaseException):
         return explain_value(error)
-    if isinstance(error.__cause__, ValidationError):
+    if isinstance(error.__cause__, ValidationError | ConfigTypeError):
         return explain_value(error.__cause__)
     try:
         return explain_overrides(name, function, arguments) or one_line(error)
@@ -172,6 +177,10 @@ def explain_value(error: OmegaConfBaseException) -> str:
             break
     if "is not a ListConfig" in first:
         first = "must be a list: [a,b]"
+    elif re.match(r"Cannot (assign \w+ to Dict|merge DictConfig with)", first):
+        first = "must name its parts: '{a: ..., b: ...}'"
+    elif match := re.fullmatch(r"Interpolation key '(.*)' not found", first):
+        first = f"needs `{match[1]}`, which is not there: leave it in"
     elif first.endswith("is not Optional"):
         first = "must have a value, but is null"
     return f"`{error.full_key}` {first}" if error.full_key else first

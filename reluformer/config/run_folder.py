@@ -30,6 +30,7 @@ from reluformer.data.corpus import Corpus
 from reluformer.data.vocabulary import SIDE_FILES
 from reluformer.durable import write_json, write_whole
 from reluformer.errors import UserError
+from reluformer.training.checkpoint import checkpoint_path, saved_update
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
@@ -58,6 +59,12 @@ def prepare_folder(
             ) from None
         if before != corpus.manifest.digest:
             changes.append(f"corpus {config.data.binary}: its content is not what it was")
+        done = saved_update(checkpoint_path(folder, "last")) or 0
+        if not changes and done > config.train.max_updates:
+            raise UserError(
+                f"{folder} has done {done} updates, but `train.max_updates` is "
+                f"{config.train.max_updates}: give {done} or more, or another `name` or `run`"
+            )
         if changes:
             raise UserError(
                 f"{folder} holds a run with other settings ({'; '.join(changes)}): take another "

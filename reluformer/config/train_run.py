@@ -1,5 +1,6 @@
 """Training from settings: corpus, model, loop, in the run's folder."""
 
+import shlex
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +26,7 @@ from reluformer.durable import write_json
 from reluformer.errors import TrainingFailedError, UserError
 from reluformer.model.transformer import Transformer, count_parameters
 from reluformer.training.calibration import calibrate_gamma
-from reluformer.training.checkpoint import load_weights
+from reluformer.training.checkpoint import checkpoint_path, load_weights
 from reluformer.training.loop import Training, memory_in_use
 from reluformer.training.loss import Criterion
 from reluformer.training.memory import attention_cost, keep_freed_memory
@@ -293,8 +294,10 @@ def _summarise(
     else:
         console.print(
             f"finished ({reason}) at update {progress.update}; best at {progress.best_update}. "
-            f"Next: reluformer-translate run={folder}"
+            f"Next: reluformer-translate {shlex.quote(f'run={folder}')}"
         )
+        if progress.best_update and not checkpoint_path(folder, "best").exists():
+            console.print("note: checkpoint_best is missing; checkpoint=last is still there")
 
 
 def _peak_memory(folder: Path, device: torch.device) -> float:

@@ -25,6 +25,11 @@ class OptimOptions:
         check_choice("optim.schedule", self.schedule, ("inverse_sqrt", "cosine", "constant"))
         check_not_negative("optim.warmup_updates", self.warmup_updates)
         check_not_negative("optim.min_learning_rate", self.min_learning_rate)
+        if self.min_learning_rate > self.learning_rate:
+            raise UserError(
+                f"`optim.min_learning_rate` is {self.min_learning_rate}, more than "
+                f"`optim.learning_rate`, {self.learning_rate}: lower it"
+            )
         check_share("optim.beta1", self.beta1)
         check_share("optim.beta2", self.beta2)
         check_positive("optim.epsilon", self.epsilon)

@@ -17,11 +17,12 @@ import pytest
 import yaml
 from reversal import write_reversal_text
 
-from reluformer.cli import launchers
+from reluformer.cli import compare, launchers
 from reluformer.cli.app import compose
 from reluformer.cli.arguments import as_given, parse_arguments
 from reluformer.cli.compare import main, shared_by, with_threads
 from reluformer.cli.launchers import check_launcher
+from reluformer.comparison.jobs import FAILED, Outcome
 from reluformer.config.compare import CompareConfig
 from reluformer.config.data import DataConfig
 from reluformer.data.encoding import Limits
@@ -48,6 +49,8 @@ gamma: 2.0
     [
         ([], "nothing to compare: give a suite, such as suite=quick, or run folders"),
         (["suite=quick", "runs=[a]"], "`grid`, `train`, `seeds` would train: leave out"),
+        (["systems=relu"], "`systems` must name its parts: '{a: ..., b: ...}'"),
+        (["systems=[a,b]"], "`systems` must name its parts"),
         (["suite=quick", "seeds=[1,1]"], "`seeds` must name each seed once"),
         (["suite=quick", "samples=1"], "`samples` must be 10 or more, but is 1"),
         (["suite=quick", "jobs=2", "hydra/launcher=basic"], "`jobs` is 2, which is for runs on"),
@@ -193,6 +196,20 @@ def test_initial_weights_of_each_seed_are_looked_for_beforehand(
     changes = r"changes='initial_weights=before/\${name}-seed\${seed}'"
     message = run(main, *words, changes, "seeds=[7,8]").error()
     assert message.startswith("system softmax: `initial_weights`: 'before/softmax-seed7' is")
+
+
+def test_where_all_fail_the_tables_of_before_stay(
+    run: Run, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        compare, "carry_out", lambda jobs, *_: [Outcome(job.title, FAILED, "no") for job in jobs]
+    )
+    found = Path("out/results.json")
+    assert "2 of 2 runs failed: softmax-seed2: no" in run(main, *command[3:]).err
+    found.write_text("before")
+    assert "the tables of before stay" in run(main, *command[3:]).err
+    assert found.read_text() == "before"
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,31 @@ def test_a_run_without_its_settings_is_not_continued(
     said = run(main, *settings, "run=first").error()
     assert "has checkpoints and metrics.jsonl and summary.json but no config.yaml" in said
     assert "`run` is empty" in run(main, *settings, "run=").error()
+
+
+def test_fewer_updates_than_were_done(run: Run, settings: list[str], first: Path) -> None:
+    before = (first / "config.yaml").read_bytes()
+    said = run(main, *settings, "run=first", "train.max_updates=1").error()
+    assert "has done 2 updates, but `train.max_updates` is 1" in said
+    assert (first / "config.yaml").read_bytes() == before
+
+
+def test_the_best_is_missed(run: Run, settings: list[str], first: Path) -> None:
+    checkpoint_path(first, "best").unlink()
+    assert "checkpoint_best is missing" in run(main, *settings, "run=first").err
+
+
+@pytest.mark.check("A6")
+def test_messages_that_cannot_be_written(
+    run: Run, settings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log on a full disk is no reason to lose the training."""
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        assert run(main, *settings, "run=first").code == 0
+        with suppress(OSError):  # what is left in its buffer
+            full.close()
+    assert json.loads(Path("first/summary.json").read_text())["updates"] == 2
 
 
 def test_settings_of_ones_own_that_are_no_yaml(run: Run, settings: list[str]) -> None:

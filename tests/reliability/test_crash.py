@@ -87,7 +87,6 @@ def drawn(chance: random.Random, kind: str) -> Moment:
 
 
 @pytest.mark.check("A1")
-@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_with_the_same_bits(
     tmp_path: Path, settings: list[str], straight: Path, trials: Trials
 ) -> None:
@@ -143,7 +142,6 @@ def test_how_often_it_is_saved_changes_nothing(
 
 
 @pytest.mark.check("A4")
-@pytest.mark.slow
 def test_a_signal_saves_and_says_so(
     tmp_path: Path, settings: list[str], straight: Path, trials: Trials
 ) -> None:

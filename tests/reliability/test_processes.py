@@ -43,6 +43,7 @@ def losses(folder: Path) -> list[float]:
 
 
 @pytest.mark.check("A13")
+@pytest.mark.slow
 @pytest.mark.parametrize("hangs", [0, 1])
 def test_a_process_that_hangs_is_named(
     tmp_path: Path, settings: list[str], hangs: int, trials: Trials
