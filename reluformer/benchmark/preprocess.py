@@ -18,7 +18,7 @@ from reluformer.data.documents import parse_mark
 from reluformer.data.encoding import Limits
 from reluformer.data.moses import tokenise_lines
 from reluformer.data.preprocess import prepare_corpus
-from reluformer.data.text import read_lines
+from reluformer.data.text import read_lines, scan_text
 from reluformer.data.vocabulary import Vocabulary
 from reluformer.errors import UserError
 
@@ -31,6 +31,7 @@ def preprocessing_work(text: Path, num_lines: int, vocab_size: int, workers: int
 
     Raises UserError where it is not a text.
     """
+    scan_text(text)  # before any of it is in memory
     sentences = [line for line in read_lines(text) if parse_mark(line) is None]
     lines = list(islice(cycle(sentences), num_lines))
     if not lines:

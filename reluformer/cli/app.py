@@ -103,6 +103,9 @@ def run_command(
         # Whoever read our output has closed it; the interpreter's last flush must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except (FileExistsError, NotADirectoryError) as error:
+        report(f"{error.filename} is no folder, and a folder is to be there: name another")
+        return WRONG_INPUT
     except OSError as error:
         if error.filename is None and error.errno not in (ENOSPC, EDQUOT, EFBIG, EIO):
             return report_defect()

@@ -11,6 +11,7 @@ from reluformer.training.checkpoint import (
     average_checkpoints,
     checkpoint_path,
     numbered_checkpoints,
+    saved_update,
     write_tensors,
 )
 
@@ -28,6 +29,8 @@ def main(config: AverageConfig) -> None:
         reluformer-average run=runs/iwslt14_de_en/reluformer-seed2 last=3
     """
     run = Path(config.run)
+    if not run.is_dir():
+        raise UserError(f"`run`: there is no folder {run}")
     found = numbered_checkpoints(run)
     if len(found) < config.last:
         there = ", ".join(str(updates_of(path)) for path in found) or "none"
@@ -36,6 +39,12 @@ def main(config: AverageConfig) -> None:
             f"{len(found)} ({there}); `train.save_interval` and `train.keep_checkpoints` decide"
         )
     chosen = found[-config.last :]
+    for one in chosen:
+        if saved_update(one) not in (None, updates_of(one)):
+            raise UserError(
+                f"{one}: holds update {saved_update(one)}, another than its name says: remove it, "
+                "or put the right one back"
+            )
     path = checkpoint_path(run, f"avg_{config.last}")
     write_tensors(path, average_checkpoints(chosen), {})
     console.print(f"{path}: mean of {', '.join(str(updates_of(p)) for p in chosen)}")

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -9,11 +10,13 @@ from rich.console import Console
 
 from reluformer.analysis.pictures import has_matplotlib
 from reluformer.benchmark.profile import Profile, draw_profile
-from reluformer.benchmark.report import append_report, console_table
+from reluformer.benchmark.report import Report, append_report, console_table
 from reluformer.cli.app import command, config_dir_option
 from reluformer.cli.arguments import as_given
 from reluformer.config.bench import BenchConfig, run_benchmark
 from reluformer.console import console
+from reluformer.errors import UserError, one_line
+from reluformer.training.update import is_out_of_memory
 
 
 @command("bench", BenchConfig)
@@ -47,12 +50,25 @@ def main(config: BenchConfig) -> None:
     out = Console(highlight=False)
     if not out.is_terminal:
         out.width = 120
-    for report in run_benchmark(config, command_line()):
+    for report in measured(config):
         out.print(console_table(report.outcome))
         if output is not None:
             append_report(report, output)
             if isinstance(report.outcome, Profile):
                 draw(report.outcome, output)
+
+
+def measured(config: BenchConfig) -> Iterator[Report]:
+    """What `run_benchmark` reports; UserError where memory does not hold it."""
+    try:
+        yield from run_benchmark(config, command_line())
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise UserError(
+                "memory does not hold this: give smaller `lengths`, `positions`, `sentences` or "
+                f"`max_tokens` ({one_line(str(error))})"
+            ) from None
+        raise
 
 
 def draw(profile: Profile, output: Path) -> None:

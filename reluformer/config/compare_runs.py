@@ -16,6 +16,7 @@ from reluformer.config.run_folder import CONFIG
 from reluformer.config.test_set import TestSet
 from reluformer.data.windows import WindowOptions
 from reluformer.errors import UserError
+from reluformer.training.metrics import read_metrics
 
 # What runs of one system may differ in. Corpora are compared by content, not by place.
 MAY_DIFFER = {
@@ -80,6 +81,9 @@ def check_finished(folder: str, settings: Mapping[str, Any]) -> None:
     summary = read_json(Path(folder) / "summary.json")
     reached, wanted = summary.get("updates", 0), settings["train"]["max_updates"]
     ended = summary.get("ended")
+    if not isinstance(reached, int):
+        raise UserError(f"{folder}/summary.json: `updates` must be a number, but is {reached!r}")
+    read_metrics(Path(folder), "valid")  # whether it is whole, before any work
     if ended != "patience" and not (ended == "max_updates" and reached >= wanted):
         raise UserError(
             f"`runs`: the training of {folder} is not finished: continue it with the command "

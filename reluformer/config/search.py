@@ -18,7 +18,7 @@ from reluformer.config.sites import at_sites
 from reluformer.config.train_run import check_corpus
 from reluformer.config.training import TrainConfig
 from reluformer.data.corpus import Corpus
-from reluformer.errors import UserError
+from reluformer.errors import UserError, one_line
 from reluformer.training.metrics import read_metrics
 
 DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {
@@ -150,16 +150,26 @@ def run_trials(config: SearchConfig, options: Sequence[str]) -> Iterator[Trial]:
 def open_study(config: SearchConfig) -> Any:
     """The study in the output folder, new or continued."""
     import optuna
+    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = Path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        storage=f"sqlite:///{folder / 'study.db'}",
-        study_name="search",  # whatever `name` is: a folder has room for the runs of one
-        direction=DIRECTIONS[config.metric],
-        load_if_exists=True,
-    )
+    database = folder / "study.db"
+    if (folder / "runs").exists() and not (database.exists() and database.stat().st_size):
+        raise UserError(f"{database} is lost: put it back, or name another `output`")
+    try:
+        study = optuna.create_study(
+            storage=f"sqlite:///{database}",
+            study_name="search",  # whatever `name` is: a folder has room for the runs of one
+            direction=DIRECTIONS[config.metric],
+            load_if_exists=True,
+        )
+    except SQLAlchemyError as error:
+        raise UserError(
+            f"{database} cannot be read ({one_line(str(error.args[0]))}): put a whole one back, or "
+            "name another `output`"
+        ) from None
     names = ("train", "changes", "space", "metric", "seed")
     made_for = {name: getattr(config, name) for name in names}  # what its values depend on
     before = study.user_attrs.get("made_for", made_for)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from reluformer.console import console, progress_bar
 from reluformer.data.binary import TokenFileWriter
 from reluformer.data.documents import DocumentCounter, Mark, paired_marks, parse_mark
-from reluformer.data.text import NUL, describe_nul, read_lines
+from reluformer.data.text import NUL, describe_nul, read_aligned
 from reluformer.data.vocabulary import UNK, Vocabulary
 from reluformer.errors import UserError
 
@@ -145,7 +145,7 @@ def read_pairs(
     source: Path, target: Path, documents: bool
 ) -> Iterator[tuple[Mark | None, tuple[str, str]]]:
     """Pairs of lines, each with its mark if they are documents and it is one."""
-    pairs = zip(read_lines(source), read_lines(target), strict=True)
+    pairs = read_aligned(source, target)
     if documents:
         yield from paired_marks(pairs, (str(source), str(target)))
         return

@@ -116,10 +116,18 @@ def count_lines(path: Path) -> int:
     return scan_text(path).lines
 
 
+def read_aligned(source: Path, target: Path) -> Iterator[tuple[str, str]]:
+    """Line pairs of two files that were found to have as many lines."""
+    try:
+        yield from zip(read_lines(source), read_lines(target), strict=True)
+    except ValueError:
+        raise UserError(f"{source} or {target} changed while it was read: run again") from None
+
+
 def iterate_parallel(source: Path, target: Path) -> Iterator[tuple[str, str]]:
     """Aligned line pairs of two files; both are counted before the first pair is given out."""
     check_equal_counts(source, count_lines(source), target, count_lines(target))
-    return zip(read_lines(source), read_lines(target), strict=True)
+    return read_aligned(source, target)
 
 
 def check_equal_counts(source: Path, source_lines: int, target: Path, target_lines: int) -> None:
@@ -164,7 +172,7 @@ def open_text(path: Path) -> Iterator[BinaryIO]:
 def _raise_for_damage(path: Path) -> NoReturn:
     for _ in read_lines(path):
         pass
-    raise AssertionError(f"{path} changed while it was read")
+    raise UserError(f"{path} changed while it was read: run again")
 
 
 def _log_lengths(path: Path) -> np.ndarray:

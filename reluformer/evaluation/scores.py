@@ -34,9 +34,20 @@ class TokenisedScore:
     reference_tokens: int
 
 
+class Chrf(CHRF):
+    """chrF whose values are all of one type.
+
+    sacreBLEU's are NumPy's float32, but where nothing matches Python's float, and its mean over
+    resamples refuses the mixture.
+    """
+
+    def _compute_f_score(self, statistics: list[int]) -> float:
+        return float(super()._compute_f_score(statistics))
+
+
 def detokenised_metrics(lowercase: bool = False) -> dict[str, BLEU | CHRF]:
     """BLEU with sacreBLEU's own 13a tokenisation, and chrF2."""
-    return {"BLEU": BLEU(lowercase=lowercase), "chrF2": CHRF(lowercase=lowercase)}
+    return {"BLEU": BLEU(lowercase=lowercase), "chrF2": Chrf(lowercase=lowercase)}
 
 
 def tokenised_metrics() -> dict[str, BLEU | CHRF]:

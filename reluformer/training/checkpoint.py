@@ -246,6 +246,8 @@ def numbered_checkpoints(run: Path) -> list[Path]:
 
 def saved_update(path: Path) -> int | None:
     """The update that a checkpoint says it is of; None where it says nothing that can be read."""
+    if not path.is_file():  # a pipe would keep us waiting
+        return None
     try:
         with safe_open(path, framework="pt") as file:
             update = json.loads(file.metadata()["progress"])["update"]
@@ -270,6 +272,8 @@ def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[
     if not path.exists():
         there = sorted(p.name for p in path.parent.glob("checkpoint_*.safetensors"))
         raise UserError(f"{path}: no such checkpoint; there are: {', '.join(there) or 'none'}")
+    if not path.is_file():
+        raise UserError(f"{path}: no file but a folder, a pipe or a device")
     found: dict[str, Tensor] = {}
     try:
         _check_header(path)

@@ -70,11 +70,22 @@ def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
     path = run / "metrics.jsonl"
     if not path.exists():
         return []
-    try:
-        entries = [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
-        return [entry for entry in entries if entry["kind"] == kind]
-    except (KeyError, TypeError, ValueError, RecursionError):
-        raise UserError(f"{path} is damaged, or was not written by training: mend it") from None
+    found = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        try:
+            entry = json.loads(line or b"{}")
+            values = [entry[name] for name in entry if name != "kind"]
+            if line and not (entry["kind"] and isinstance(entry["update"], int)):
+                raise ValueError
+            if not all(value is None or isinstance(value, int | float) for value in values):
+                raise ValueError
+        except (KeyError, TypeError, ValueError, RecursionError):
+            raise UserError(
+                f"{path}, line {number}, is damaged, or was not written by training: mend it"
+            ) from None
+        if entry.get("kind") == kind:
+            found.append(entry)
+    return found
 
 
 def say(update: int, values: dict[str, float]) -> None:

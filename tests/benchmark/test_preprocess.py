@@ -1,5 +1,6 @@
 """Timing the way from text to a corpus."""
 
+import os
 from random import Random
 
 import pytest
@@ -41,3 +42,10 @@ def test_a_text_is_needed(bench_config, tmp_path):
     config = bench_config(what="preprocess", text=str(tmp_path / "empty"))
     with pytest.raises(UserError, match="is empty"):
         next(run_benchmark(config, "command"))
+
+
+def test_a_pipe_is_no_text(bench_config, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    config = bench_config(what="preprocess", text=str(tmp_path / "pipe"), threads=1, rounds=1)
+    with pytest.raises(UserError, match="is no file but a pipe or a device"):
+        list(run_benchmark(config, "command"))

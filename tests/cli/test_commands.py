@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from reluformer.cli import bench
 from reluformer.cli.catalogue import Catalogue, choices, open_catalogue, settings
 
 COMMANDS = sorted(
@@ -122,3 +123,8 @@ def test_a_sweep_in_the_wrong_place(
 ) -> None:
     (script,) = (one for one in COMMANDS if name_of(one) == name)
     assert message in run(script.load(), *overrides).error()
+
+
+def test_a_benchmark_that_memory_does_not_hold(run: Callable[..., Any]) -> None:
+    said = run(bench.main, "what=attention", "lengths=[999999999999]", "systems=[relu]").err
+    assert "error: memory does not hold this: give smaller `lengths`" in said

@@ -24,11 +24,13 @@ from reluformer.cli.compare import main, shared_by, with_threads
 from reluformer.cli.launchers import check_launcher
 from reluformer.comparison.jobs import FAILED, Outcome
 from reluformer.config.compare import CompareConfig
+from reluformer.config.compare_runs import check_finished
 from reluformer.config.data import DataConfig
 from reluformer.data.encoding import Limits
 from reluformer.data.preprocess import VocabularyOptions, find_texts, prepare_corpus
 from reluformer.data.processes import available_cores
 from reluformer.errors import UserError
+from reluformer.training.metrics import read_metrics
 
 Run = Callable[..., Any]
 SMALL = (
@@ -210,6 +212,16 @@ def test_where_all_fail_the_tables_of_before_stay(
     found.write_text("before")
     assert "the tables of before stay" in run(main, *command[3:]).err
     assert found.read_text() == "before"
+
+
+def test_metrics_of_a_wrong_type_are_named_before_any_work(tmp_path: Path) -> None:
+    lines = ['{"kind": "train", "update": 1, "loss": null}', '{"kind": "valid", "update": "x"}']
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 2, is damaged"):
+        read_metrics(tmp_path, "train")
+    (tmp_path / "summary.json").write_text('{"updates": "x", "ended": "max_updates"}')
+    with pytest.raises(UserError, match=r"summary\.json: `updates` must be a number"):
+        check_finished(str(tmp_path), {"train": {"max_updates": 3}})
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:

@@ -92,3 +92,13 @@ def test_failed_trials_are_passed_over_until_the_first_three_have_failed(search:
     assert end.startswith("error: the first 3 trials all failed, the last one by: `gamma` must be")
     message = search("+space={attention.gamma: [-1]}", "trials=3").error()
     assert message == "no trial has succeeded: their logs are in out/runs"
+
+
+@pytest.mark.parametrize(("size", "message"), [(3000, "cannot be read"), (0, "is lost")])
+def test_a_damaged_study(search: Run, size: int, message: str) -> None:
+    assert search("+space={attention.gamma: [3.5]}", "trials=1").code == 0
+    study = Path("out/study.db")
+    study.write_bytes(study.read_bytes()[:size])
+    said = search("+space={attention.gamma: [3.5]}", "trials=2").error()
+    assert said.startswith(f"out/study.db {message}")
+    assert not Path("out/runs/trial1").exists()

@@ -1,6 +1,7 @@
 """Training that begins with the weights of another."""
 
 import json
+import os
 import shutil
 import sys
 from contextlib import suppress
@@ -12,6 +13,7 @@ from commands import Run
 from reversal import COMMAND_SETTINGS, make_corpus
 from safetensors.torch import load_file
 
+from reluformer.cli.average import main as average
 from reluformer.cli.train import main
 from reluformer.config.run import load_run
 from reluformer.data.vocabulary import Vocabulary
@@ -129,6 +131,20 @@ def test_messages_that_cannot_be_written(
         with suppress(OSError):  # what is left in its buffer
             full.close()
     assert json.loads(Path("first/summary.json").read_text())["updates"] == 2
+
+
+def test_averaging_what_is_not_what_its_name_says(
+    run: Run, settings: list[str], first: Path
+) -> None:
+    one, two = (checkpoint_path(first, name) for name in ("1", "2"))
+    assert run(average, "run=first", "last=2").code == 0
+    shutil.copy(one, two)
+    assert "holds update 1, another than its" in run(average, "run=first", "last=2").error()
+    one.unlink()
+    os.mkfifo(one)
+    two.unlink()
+    assert "no file but a folder, a pipe" in run(average, "run=first", "last=1").error()
+    assert "there is no folder nix" in run(average, "run=nix").error()
 
 
 def test_settings_of_ones_own_that_are_no_yaml(run: Run, settings: list[str]) -> None:

@@ -151,6 +151,16 @@ def test_unequal_files_part_where_lines_were_lost(tmp_path: Path, lost: int, cou
 
 @pytest.mark.check("B1")
 @pytest.mark.check("B3")
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
+    source, target = write(tmp_path / "a", "1\n2\n3"), write(tmp_path / "b", "x\ny\nz\n")
+    pairs = iterate_parallel(source, target)
+    write(target, "x\n")
+    with pytest.raises(UserError, match="changed while it was read: run again"):
+        list(pairs)
+
+
+@pytest.mark.check("B1")
+@pytest.mark.check("B3")
 def test_equal_files_are_paired(tmp_path: Path) -> None:
     source, target = write(tmp_path / "a", "1\n\n3"), write(tmp_path / "b", "x\ny\nz\n")
     assert list(iterate_parallel(source, target)) == [("1", "x"), ("", "y"), ("3", "z")]

@@ -9,7 +9,7 @@ import pytest
 
 from reluformer.errors import UserError
 from reluformer.evaluation.scores import detokenised_metrics, tokenised_metrics
-from reluformer.evaluation.significance import compare
+from reluformer.evaluation.significance import bootstrap, compare
 
 WORDS = ["the", "a", "man", "woman", "dog", "runs", "sleeps", "in", "on", "grass", "house", "old"]
 
@@ -84,3 +84,11 @@ def test_a_system_does_not_differ_from_its_copy(test):
 def test_lines_must_match():
     with pytest.raises(UserError, match="59 hypotheses cannot be scored against 60 references"):
         compare({"short": BETTER[1:]}, BASELINE, REFERENCES, detokenised_metrics())
+
+
+def test_an_interval_where_hardly_anything_matches():
+    """Resamples without any match are among the others."""
+    metric = detokenised_metrics()["chrF2"]
+    found = bootstrap(["x"] * 19 + ["a"], ["a"] * 20, metric, samples=50)
+    assert 0 < found.score < 10
+    assert 0 < found.interval < 20
