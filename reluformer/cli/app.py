@@ -103,13 +103,13 @@ def run_command(
         # Whoever read our output has closed it; the interpreter's last flush must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except (FileExistsError, NotADirectoryError) as error:
-        report(f"{error.filename} is no folder, and a folder is to be there: name another")
-        return WRONG_INPUT
     except OSError as error:
         if error.filename is None and error.errno not in (ENOSPC, EDQUOT, EFBIG, EIO):
             return report_defect()
-        report(f"{error.filename or 'what was being written'}: {error.strerror}")
+        if isinstance(error, FileExistsError):  # of a folder that was to be made
+            report(f"{error.filename} is no folder, and a folder is to be there: name another")
+        else:
+            report(f"{error.filename or 'what was being written'}: {error.strerror}")
         return WRONG_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED

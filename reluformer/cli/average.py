@@ -40,9 +40,10 @@ def main(config: AverageConfig) -> None:
         )
     chosen = found[-config.last :]
     for one in chosen:
-        if saved_update(one) not in (None, updates_of(one)):
+        update = saved_update(one)
+        if update not in (None, updates_of(one)):
             raise UserError(
-                f"{one}: holds update {saved_update(one)}, another than its name says: remove it, "
+                f"{one}: holds update {update}, another than its name says: remove it, "
                 "or put the right one back"
             )
     path = checkpoint_path(run, f"avg_{config.last}")

@@ -180,7 +180,7 @@ def explain_value(error: OmegaConfBaseException) -> str:
     elif re.match(r"Cannot (assign \w+ to Dict|merge DictConfig with)", first):
         first = "must name its parts: '{a: ..., b: ...}'"
     elif match := re.fullmatch(r"Interpolation key '(.*)' not found", first):
-        first = f"needs `{match[1]}`, which is not there: leave it in"
+        first = f"refers to `{match[1]}`, which is no setting, or was taken out"
     elif first.endswith("is not Optional"):
         first = "must have a value, but is null"
     return f"`{error.full_key}` {first}" if error.full_key else first

@@ -83,12 +83,12 @@ def check_finished(folder: str, settings: Mapping[str, Any]) -> None:
     ended = summary.get("ended")
     if not isinstance(reached, int):
         raise UserError(f"{folder}/summary.json: `updates` must be a number, but is {reached!r}")
-    read_metrics(Path(folder), "valid")  # whether it is whole, before any work
     if ended != "patience" and not (ended == "max_updates" and reached >= wanted):
         raise UserError(
             f"`runs`: the training of {folder} is not finished: continue it with the command "
             f"that began it (reluformer-train ... seed={settings['seed']} run={folder})"
         )
+    read_metrics(Path(folder), "valid")  # whether it is whole, before any work
 
 
 def leaves(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

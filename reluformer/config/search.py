@@ -4,6 +4,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -124,7 +125,8 @@ def search(config: SearchConfig, options: Sequence[str] = ()) -> Iterator[Trial]
     lock = RunLock(Path(config.output))
     lock.acquire()
     try:
-        yield from run_trials(config, options)
+        with study_at_hand(config):
+            yield from run_trials(config, options)
     finally:
         lock.release()
 
@@ -147,10 +149,26 @@ def run_trials(config: SearchConfig, options: Sequence[str]) -> Iterator[Trial]:
             )
 
 
+@contextmanager
+def study_at_hand(config: SearchConfig) -> Iterator[None]:
+    """Raise UserError where the study cannot be read or written, whichever call finds it."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        said = one_line(str(cause or error).partition("\n")[0])
+        raise UserError(
+            f"{Path(config.output) / 'study.db'} cannot be used ({said}): if another program has "
+            "it, wait for that; if it is damaged, put a whole one back, or name another `output`"
+        ) from None
+
+
 def open_study(config: SearchConfig) -> Any:
     """The study in the output folder, new or continued."""
     import optuna
-    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = Path(config.output)
@@ -158,18 +176,12 @@ def open_study(config: SearchConfig) -> Any:
     database = folder / "study.db"
     if (folder / "runs").exists() and not (database.exists() and database.stat().st_size):
         raise UserError(f"{database} is lost: put it back, or name another `output`")
-    try:
-        study = optuna.create_study(
-            storage=f"sqlite:///{database}",
-            study_name="search",  # whatever `name` is: a folder has room for the runs of one
-            direction=DIRECTIONS[config.metric],
-            load_if_exists=True,
-        )
-    except SQLAlchemyError as error:
-        raise UserError(
-            f"{database} cannot be read ({one_line(str(error.args[0]))}): put a whole one back, or "
-            "name another `output`"
-        ) from None
+    study = optuna.create_study(
+        storage=f"sqlite:///{database}",
+        study_name="search",  # whatever `name` is: a folder has room for the runs of one
+        direction=DIRECTIONS[config.metric],
+        load_if_exists=True,
+    )
     names = ("train", "changes", "space", "metric", "seed")
     made_for = {name: getattr(config, name) for name in names}  # what its values depend on
     before = study.user_attrs.get("made_for", made_for)
@@ -267,9 +279,10 @@ def trial_folder(config: SearchConfig, number: int) -> Path:
 def all_trials(config: SearchConfig) -> list[Trial]:
     """Every trial that has ended, the best first and failed ones last."""
     sign = 1 if DIRECTIONS[config.metric] == "minimize" else -1
-    trials = [
-        Trial(trial.number, trial.params, trial.value)
-        for trial in open_study(config).trials
-        if trial.state.is_finished()
-    ]
+    with study_at_hand(config):
+        trials = [
+            Trial(trial.number, trial.params, trial.value)
+            for trial in open_study(config).trials
+            if trial.state.is_finished()
+        ]
     return sorted(trials, key=lambda one: (one.value is None, sign * (one.value or 0.0)))

@@ -84,7 +84,7 @@ def encode_split(
     With `documents`, lines `<d>` begin documents, and that file says where. A line over 100,000
     characters is cut there in any case; that, and NUL characters, are counted and said.
     """
-    counts, counter = Counts(), DocumentCounter()
+    counts, counter, num_read = Counts(), DocumentCounter(), 0
     source_lengths, target_lengths = LengthStatistics(), LengthStatistics()
     with (
         TokenFileWriter(source.output, len(source.vocabulary)) as source_writer,
@@ -105,7 +105,13 @@ def encode_split(
                 kept = select(*tokens, keep, limits)
                 writer.extend(*kept)
                 lengths.add(*kept)
-            bar.advance(task, len(chunk) + len(chunk.marks))
+            num_read += len(chunk) + len(chunk.marks)
+            bar.update(task, completed=num_read)
+    if num_read != num_lines:
+        raise UserError(
+            f"{source.text} and {target.text} had {num_lines:,} lines, and {num_read:,} when they "
+            "were read again: they are being changed; run again"
+        )
     described = {
         "lines": num_lines - counter.marks,
         "sentences": source_writer.num_sequences,

@@ -213,7 +213,7 @@ def test_options_may_stand_anywhere(demo: Callable[..., Any]) -> None:
         (["beam.size=1.5"], "`beam.size` must be a whole number, but is '1.5'"),
         (["many=x"], "`many` must be a list: [a,b]"),
         (["rate=1,2"], "`rate=1,2` gives several values: add -m"),
-        (["output=${nope}"], "`output` needs `nope`, which is not there"),
+        (["output=${nope}"], "`output` refers to `nope`, which is no setting"),
         (["beam=none"], "`beam.size` must be at least 1, but is 0"),
         (["fails=user"], "line 3 of my.de is no UTF-8"),
         (["fails=full"], "out.txt: No space left on device"),

@@ -136,6 +136,7 @@ def test_one_search_at_a_time(tmp_path: Path) -> None:
 
 def test_a_training_that_has_outlived_its_search_is_no_failure(tmp_path: Path) -> None:
     config = search_config(tmp_path)
+    open_study(config)
     lock = RunLock(tmp_path / "search/runs/trial0")
     lock.acquire()
     with pytest.raises(UserError, match=r"trial0 is in use by process \d+"):

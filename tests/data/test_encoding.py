@@ -18,6 +18,7 @@ from reluformer.data.encoding import (
     select,
 )
 from reluformer.data.vocabulary import UNK, Vocabulary, train_vocabulary
+from reluformer.errors import UserError
 
 SOURCE = ["a b", "", "a", "c c c c", "a a a a a a a", "b", "z z"]
 TARGET = ["b a", "a", " ", "c", "b b b b b b b", "b", "a a a"]
@@ -144,3 +145,8 @@ def test_length_statistics_are_those_of_the_sorted_lengths(lengths: list[int]) -
     for power, count in summary["histogram"].items():
         assert count == sum(int(power) / 2 < other <= int(power) for other in lengths)
     assert sum(summary["histogram"].values()) + lengths.count(0) == len(lengths)
+
+
+def test_lines_that_have_gone_since_they_were_counted(sides: tuple[Side, Side]) -> None:
+    with pytest.raises(UserError, match="had 9 lines, and 7 when they were read again"):
+        encode_split(*sides, 9, Limits(max_length=5), threads=1)

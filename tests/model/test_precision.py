@@ -98,9 +98,10 @@ def test_what_is_more_than_a_linear_layer_stays_as_it_is() -> None:
     assert model.decoder_stack[0].ffn.values is heard
 
 
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
 @pytest.mark.parametrize("attention", MECHANISMS)
-def test_int8_decodes_with_every_mechanism(attention: str) -> None:
-    model = model_in("int8", attention)
+def test_every_mechanism_decodes(attention: str, precision: str) -> None:
+    model = model_in(precision, attention)
     tokens, lengths = torch.randint(4, VOCAB, (2, 9)), torch.tensor([9, 5])
     found = translate_batch(model, tokens, lengths, DecodeOptions(max_len_a=0.0, max_len_b=7))
     assert all(isfinite(best.score) for best, *_ in found)
