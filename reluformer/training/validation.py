@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import numpy as np
 import sacrebleu
 import torch
+from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+from sacrebleu.tokenizers.tokenizer_re import TokenizerRegexp
 
 from reluformer.console import track
 from reluformer.data.batch import collate
@@ -105,6 +107,9 @@ class Validation:
             tokenize="none" if self.tokenised else "13a",
             force=True,
         )
+        # They would keep every line they have split, up to 65,536, and never meet one again.
+        for tokeniser in (Tokenizer13a, TokenizerRegexp):
+            tokeniser.__call__.cache_clear()
         return float(bleu.score)
 
     def _batches(self, ids: np.ndarray) -> Iterator[np.ndarray]:

@@ -193,11 +193,6 @@ def test_another_number_of_micro_batches_is_refused(tmp_path: Path, reversal: Co
         make_training(tmp_path, reversal, 2, update_freq=1).resume()
 
 
-def test_validation_sentences_must_fit_its_batches(tmp_path: Path, reversal: Corpus) -> None:
-    with pytest.raises(UserError, match=r"valid_max_tokens` is 5, but the longest .* needs"):
-        make_training(tmp_path, reversal, 1, valid_max_tokens=5)
-
-
 @pytest.mark.check("A7")
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
     tmp_path: Path, reversal: Corpus, capsys: pytest.CaptureFixture[str]
