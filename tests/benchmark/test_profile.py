@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ CPU = torch.device("cpu")
     [
         (lambda x: torch.nn.functional.linear(x, x), "linear layers"),
         (lambda x: torch.bmm(x[None], x[None]), "attention"),
+        (lambda x: np.matmul(x.numpy(), x.numpy()), "attention"),
         (lambda x: torch.nn.functional.layer_norm(x, x.shape[1:]), "layer norms"),
         (lambda x: x.topk(5), "search"),
         (lambda x: x.clone(), "copies"),
