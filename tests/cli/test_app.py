@@ -3,6 +3,8 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -316,3 +318,14 @@ def test_help_with_a_wrong_choice_explains_it(demo: Callable[..., Any]) -> None:
 
 def test_version(demo: Callable[..., Any]) -> None:
     assert demo("--version").out == f"reluformer {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "first"), [("KeyboardInterrupt", []), ("ValueError", ["Traceback"])]
+)
+def test_an_interrupt_before_a_command_has_begun(error: str, first: list[str]) -> None:
+    """Its imports take seconds; an error there is a defect, and shown whole."""
+    program = f"import reluformer.cli; raise {error}"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode in (1, -signal.SIGINT)
+    assert ended.stderr.split()[:1] == first
