@@ -1,4 +1,6 @@
-"""The one kind of error that is the user's to mend."""
+"""The one kind of error that is the user's to mend, and how others are told from it."""
+
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 def one_line(text: str) -> str:
@@ -28,3 +30,8 @@ class TrainingFailedError(UserError):
     """
 
     status = 3
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whoever had none: PyTorch has no class of its own for that on a CPU."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)

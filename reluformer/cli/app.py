@@ -55,7 +55,7 @@ from reluformer.cli.help import help_text
 from reluformer.config.names import nearest
 from reluformer.config.paths import config_dir
 from reluformer.console import console
-from reluformer.errors import UserError, one_line
+from reluformer.errors import UserError, is_out_of_memory, one_line
 
 Config = TypeVar("Config")
 
@@ -113,8 +113,12 @@ def run_command(
         return WRONG_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception:
-        return report_defect()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            return report_defect()
+        first, _, _ = str(error).partition("\n")
+        report(f"memory does not suffice ({first or 'MemoryError'})")
+        return WRONG_INPUT
     return DONE
 
 

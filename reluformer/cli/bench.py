@@ -15,8 +15,7 @@ from reluformer.cli.app import command, config_dir_option
 from reluformer.cli.arguments import as_given
 from reluformer.config.bench import BenchConfig, run_benchmark
 from reluformer.console import console
-from reluformer.errors import UserError, one_line
-from reluformer.training.update import is_out_of_memory
+from reluformer.errors import UserError, is_out_of_memory, one_line
 
 
 @command("bench", BenchConfig)

@@ -23,7 +23,7 @@ from reluformer.data.corpus import Corpus, Split
 from reluformer.data.stages import Stages
 from reluformer.data.windows import WindowedSequences, WindowOptions, open_windows
 from reluformer.durable import write_json
-from reluformer.errors import TrainingFailedError, UserError
+from reluformer.errors import TrainingFailedError, UserError, is_out_of_memory
 from reluformer.model.transformer import Transformer, count_parameters
 from reluformer.training.calibration import calibrate_gamma
 from reluformer.training.checkpoint import checkpoint_path, load_weights
@@ -33,7 +33,6 @@ from reluformer.training.memory import attention_cost, keep_freed_memory
 from reluformer.training.metrics import read_metrics
 from reluformer.training.parallel import Processes, join_processes
 from reluformer.training.signals import StopRequest
-from reluformer.training.update import is_out_of_memory
 from reluformer.training.validation import Validation
 
 Splits = dict[str, Split]

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-from reluformer.checks import check_not_negative, check_positive
+from reluformer.checks import check_most, check_not_negative, check_positive
 from reluformer.errors import UserError
+
+LARGEST_BEAM = 10_000  # each hypothesis has scores of the whole vocabulary
 
 
 @dataclass
@@ -37,6 +39,7 @@ class DecodeOptions:
 
     def __post_init__(self) -> None:
         check_positive("beam_size", self.beam_size)
+        check_most("beam_size", self.beam_size, LARGEST_BEAM)
         check_positive("n_best", self.n_best)
         if self.n_best > self.beam_size:
             raise UserError(

@@ -21,7 +21,7 @@ from reluformer.decoding.search import translate_batch
 from reluformer.decoding.side_by_side import side_by_side
 from reluformer.decoding.treatment import Treatment
 from reluformer.decoding.windows import Sentences, WindowCounts, halve, in_sentences, join, merge
-from reluformer.errors import UserError
+from reluformer.errors import UserError, is_out_of_memory
 from reluformer.model.transformer import Transformer
 
 Item = TypeVar("Item")
@@ -260,7 +260,9 @@ class Translator:
                 numbers,
                 self._most_pieces,
             )
-        except torch.OutOfMemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             if len(rows) == 1:
                 raise UserError(
                     f"line {numbers[0]:,} does not fit the device's memory: lower "

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from reluformer.data.batch import Batch
-from reluformer.errors import TrainingFailedError
+from reluformer.errors import TrainingFailedError, is_out_of_memory
 from reluformer.training.loss import Losses, Totals
 from reluformer.training.parallel import Processes
 
 # What other errors say that are of the same kind.
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 # How often batches are halved before an update is given up.
 MOST_HALVINGS = 3
 
@@ -109,12 +108,6 @@ def within_memory(
         f"train.max_tokens={max(positions // 2, 1)} and a higher `train.update_freq`, or with "
         "train.recompute=true; the checkpoints here are whole"
     )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """On a CPU PyTorch has no class of its own for that."""
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def count_tokens(batches: Sequence[Batch], processes: Processes) -> Totals:

@@ -77,6 +77,7 @@ FAILURES = {
     "user": UserError("line 3 of my.de is no UTF-8"),
     "defect": ZeroDivisionError("division by zero"),
     "interrupt": KeyboardInterrupt(),
+    "memory": RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes\nmore"),
     "full": OSError(errno.ENOSPC, "No space left on device", "out.txt"),
 }
 
@@ -219,6 +220,10 @@ def test_options_may_stand_anywhere(demo: Callable[..., Any]) -> None:
         (["beam=none"], "`beam.size` must be at least 1, but is 0"),
         (["fails=user"], "line 3 of my.de is no UTF-8"),
         (["fails=full"], "out.txt: No space left on device"),
+        (
+            ["fails=memory"],
+            "memory does not suffice (DefaultCPUAllocator: can't allocate memory: 9",
+        ),
         (["text.de"], "`text.de` is no setting: write key=value"),
         (["--hepl"], "there is no option --hepl; did you mean --help?"),
         (["--cfg", "jop"], "invalid choice: 'jop'"),

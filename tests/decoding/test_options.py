@@ -10,6 +10,7 @@ from reluformer.errors import UserError
     ("settings", "message"),
     [
         ({"beam_size": 0}, "`beam_size` must be greater than 0, but is 0"),
+        ({"beam_size": 10**9}, "`beam_size` must be at most 10,000, but is 1000000000"),
         ({"beam_size": 4, "n_best": 5}, r"`n_best` must not exceed `beam_size` \(4\), but is 5"),
         ({"length_penalty": -1.0}, "`length_penalty` must be 0 or greater, but is -1.0"),
         ({"max_len_b": -1}, "`max_len_b` must be 0 or greater, but is -1"),

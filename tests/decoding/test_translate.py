@@ -46,6 +46,31 @@ def test_the_budget_changes_no_translation(translator, lines, max_tokens):
     assert sum(advanced) == len(lines)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_a_batch_too_large_is_searched_in_halves(translator, lines, monkeypatch, error):
+    expected = [translation.text for translation in translator().translate(lines)]
+    most = 3
+
+    def within_memory(model, src_tokens, *rest):
+        if len(src_tokens) > most:
+            raise error
+        return translate_batch(model, src_tokens, *rest)
+
+    monkeypatch.setattr("reluformer.decoding.translate.translate_batch", within_memory)
+    found = translator().translate(lines)
+    assert [translation.text for translation in found] == expected
+    most = 0
+    with pytest.raises(UserError, match=r"line 1 does not fit the device's memory: lower `decode"):
+        translator().translate(["a b"])
+
+
 @pytest.mark.check("B8")
 @pytest.mark.parametrize("threads", [2, 3])
 def test_the_threads_change_no_translation(translator, lines, torch_threads, threads):
