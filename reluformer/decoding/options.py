@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from reluformer.checks import check_most, check_not_negative, check_positive
 from reluformer.errors import UserError
 
-LARGEST_BEAM = 10_000  # each hypothesis has scores of the whole vocabulary
+LARGEST_BEAM = 10_000
 
 
 @dataclass

@@ -26,6 +26,7 @@ from reluformer.model.transformer import Transformer
 
 Item = TypeVar("Item")
 ROOM = 1.1  # a window's translation may be longer than by its expected length
+USUAL_BEAM = 5  # wider ones have smaller batches, as memory grows with the product of both
 LONGEST_LINE = 100_000  # characters that are read of a line, whatever the model's positions
 
 
@@ -84,12 +85,13 @@ class Translator:
     Each line has its own translation all the same: a window whose translation cannot be taken apart
     into as many sentences is translated again in halves; `counts` keeps account.
 
-    A batch holds at most `max_tokens` source positions, padding included; a longer window goes
-    alone. What becomes of a line with more pieces than `trained_length`, or than the model has
-    positions, is up to `long_input`: truncate (with a warning), refuse (an error) or extrapolate.
-    Unless that is extrapolate, a window's translation has at most `trained_length` pieces, too: if
-    it reaches that, there is room for it in halves. Windows leave room by `length_ratio`, target
-    tokens to a source token in training.
+    A batch holds at most `max_tokens` source positions, padding included (with a beam over 5 fewer,
+    so that it has no more hypotheses than with one of 5); a longer window goes alone. What becomes
+    of a line with more pieces than `trained_length`, or than the model has positions, is up to
+    `long_input`: truncate (with a warning), refuse (an error) or extrapolate. Unless that is
+    extrapolate, a window's translation has at most `trained_length` pieces, too: if it reaches
+    that, there is room for it in halves. Windows leave room by `length_ratio`, target tokens to a
+    source token in training.
     """
 
     def __init__(
@@ -113,7 +115,7 @@ class Translator:
         self.target_vocabulary = target_vocabulary
         self.treatment = treatment
         self.options = options
-        self.max_tokens = max_tokens
+        self.max_tokens = max_tokens * USUAL_BEAM // max(options.beam_size, USUAL_BEAM)
         self.long_input = long_input
         self.windows = windows or WindowOptions()
         self.overlap = overlap

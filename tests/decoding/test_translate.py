@@ -46,6 +46,13 @@ def test_the_budget_changes_no_translation(translator, lines, max_tokens):
     assert sum(advanced) == len(lines)
 
 
+def test_wider_beams_have_smaller_batches(translator):
+    sizes = [
+        translator(options={"beam_size": n}, max_tokens=100).max_tokens for n in (1, 5, 6, 1000)
+    ]
+    assert sizes == [100, 100, 83, 0]
+
+
 @pytest.mark.parametrize(
     "error",
     [
