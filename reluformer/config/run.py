@@ -64,7 +64,7 @@ def load_run(
     weights = checkpoint_path(folder, checkpoint)
     built = (model_config, len(source), len(target), data.joint_vocabulary, allow)
     check_fits(path, weights, *built)
-    model = build_model(*built)
+    model = model_of(path, *built)
     load_weights(weights, model)
     model.to(choose_device(device)).eval()
     ratio, length = length_ratio(folder), longest_trained(folder, data, windows)
@@ -126,12 +126,20 @@ def check_fits(path: Path, weights: Path, config: ModelConfig, *built: Any) -> N
     if needed <= weights.stat().st_size:
         # A class of the user's own may need real numbers, and is built with them later.
         with torch.device("meta"), suppress(RuntimeError):
-            needed = sum(map(torch.numel, own_tensors(build_model(config, *built)).values()))
+            needed = sum(map(torch.numel, own_tensors(model_of(path, config, *built)).values()))
     if needed > weights.stat().st_size:
         raise UserError(
             f"{path}: its model has {needed:,} weights or more, but {weights} has only "
             f"{weights.stat().st_size:,} bytes: they do not belong together"
         )
+
+
+def model_of(path: Path, *built: Any) -> Transformer:
+    """The model of a run's configuration, which an error names."""
+    try:
+        return build_model(*built)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def read_data(folder: Path) -> DataConfig:

@@ -86,6 +86,7 @@ def test_a_model_that_is_not_the_checkpoints_is_not_built(
     stored = yaml.safe_load(path.read_text(encoding="utf-8"))
     stored["model"] |= change
     path.write_text(yaml.safe_dump(stored), encoding="utf-8")
-    with cheap(), pytest.raises(UserError, match=message):
+    with cheap(), pytest.raises(UserError, match=message) as caught:
         load_run(tmp_path / "run")
+    assert str(caught.value).startswith(str(tmp_path / "run"))  # one of its files
     assert load_run(folder).folder == folder
