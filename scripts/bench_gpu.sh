@@ -53,5 +53,8 @@ bench what=windows precision=bf16 max_tokens=16384 lengths=[512,2048,8192] round
   model.max_positions=8192 systems=[relu,relu_centered,softmax,sparsemax]
 
 echo "4. translation, 256 sentences, beam 5"
-bench what=translate precision=bf16 sentences=256 rounds=3 systems=[relu,relu_centered,softmax]
+for compile in false true; do
+  bench what=translate precision=bf16 sentences=256 rounds=3 compile=$compile \
+    systems=[relu,relu_centered,softmax]
+done
 echo "done: $output"

@@ -12,6 +12,7 @@ from reluformer.data.batch import collate_sources
 from reluformer.decoding.options import DecodeOptions
 from reluformer.decoding.search import StepwiseModel, translate_batch
 from reluformer.decoding.side_by_side import side_by_side
+from reluformer.model.compiling import compile_steps
 from reluformer.model.precision import convert
 from reluformer.model.transformer import Transformer, count_parameters
 
@@ -25,6 +26,7 @@ def translation_work(
     *,
     beam_size: int,
     precision: str,
+    compiled: bool,
     device: torch.device,
 ) -> Work:
     """All `batches` of sources in every round, each source translated to TARGET_LENGTH pieces.
@@ -47,7 +49,9 @@ def translation_work(
             continue
         parameters[name] = count_parameters(model.to(device).eval())
         if isinstance(model, Transformer):
-            convert(model, precision)
+            convert(model, precision, compiled)
+            if compiled:
+                compile_steps(model)
         elif precision == "bf16":
             model.to(torch.bfloat16)
         tasks[name] = partial(_translate, model, batches, options, device)

@@ -114,10 +114,13 @@ def run_command(
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        if not is_out_of_memory(error):
+        first = str(error).partition("\n")[0] or type(error).__name__
+        if is_out_of_memory(error):
+            report(f"memory does not suffice ({first})")
+        elif type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            report(f"torch.compile failed ({first}): mend that, or leave `compile` off")
+        else:
             return report_defect()
-        first, _, _ = str(error).partition("\n")
-        report(f"memory does not suffice ({first or 'MemoryError'})")
         return WRONG_INPUT
     return DONE
 

@@ -29,9 +29,9 @@ from reluformer.config.model import ModelConfig
 from reluformer.config.run import choose_device
 from reluformer.data.processes import available_cores
 from reluformer.errors import UserError
+from reluformer.model.compiling import compile_layers
 from reluformer.model.precision import PRECISIONS
 from reluformer.model.transformer import SITES, Transformer
-from reluformer.training.compiling import compile_layers
 
 ALL = "all"
 RIVAL, RIVAL_LABEL = "pytorch", "PyTorch nn.Transformer"
@@ -90,8 +90,10 @@ class BenchConfig:
             raise UserError(f"`systems` must not have {RIVAL}, which knows no int8")
         if CTRANSLATE2 in self.systems and self.what != "translate":
             raise UserError(f"`systems` may have {CTRANSLATE2} for what=translate only")
-        if self.compile and self.what not in ("train", "windows"):
-            raise UserError("`compile` is for what=train and what=windows")
+        if self.compile and self.what not in ("train", "windows", "translate"):
+            raise UserError("`compile` is for what=train, windows or translate")
+        if self.compile and self.precision == "int8":
+            raise UserError("`compile` is for fp32 and bf16: leave it off for int8")
         if self.text is None and self.what == "preprocess":
             raise UserError("what=preprocess needs `text`: a file of sentences, one a line")
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
@@ -244,6 +246,7 @@ def bench_translation(config: BenchConfig) -> Iterator[Work]:
         batches,
         beam_size=config.beam_size,
         precision=config.precision,
+        compiled=config.compile,
         device=device,
     )
 

@@ -14,6 +14,7 @@ from reluformer.decoding.translate import Translator
 from reluformer.decoding.treatment import Treatment
 from reluformer.durable import check_output
 from reluformer.errors import UserError
+from reluformer.model.compiling import compile_steps
 from reluformer.model.precision import PRECISIONS, convert
 
 
@@ -34,6 +35,7 @@ class TranslateConfig:
     max_tokens: int
     buffer_lines: int
     precision: str
+    compile: bool
     device: str
     threads: int | None
     allow: list[str] = MISSING
@@ -48,6 +50,8 @@ class TranslateConfig:
         for name in ("max_tokens", "buffer_lines"):
             check_positive(name, getattr(self, name))
         check_threads(self.threads)
+        if self.compile and self.precision == "int8":
+            raise UserError("`compile` is for fp32 and bf16: leave it off for int8")
         decode = self.decode
         if decode.max_len_a == 0 and decode.max_len_b < max(decode.min_length, 1):
             raise UserError(
@@ -71,7 +75,9 @@ class TranslateConfig:
 def build_translator(config: TranslateConfig, run: Run) -> Translator:
     """The run's model, in the precision asked for, with the text treatment of its training."""
     windows = find_windows(config, run)
-    convert(run.model, config.precision)
+    convert(run.model, config.precision, config.compile)
+    if config.compile:
+        compile_steps(run.model)
     treatment = Treatment(
         source_lang=run.data.source_lang,
         target_lang=run.data.target_lang,

@@ -13,17 +13,19 @@ STEPS = 63  # of an input on either side of 0: with more, products overflow CPUs
 ZERO = 64  # what stands for 0 in the inputs, which are unsigned
 
 
-def convert(model: Transformer, precision: str) -> None:
+def convert(model: Transformer, precision: str, compiled: bool = False) -> None:
     """Give a model, in evaluation mode and where it is to run, this precision, in place.
 
     bf16: all weights, so that matrix products are in bf16. int8: the linear layers, see
     `Int8Linear`, attention staying in fp32. On CPUs with oneDNN the linear layers of the others
-    become `PackedLinear`. Raises UserError for int8 where PyTorch cannot do it.
+    become `PackedLinear`, but not if the model is to be compiled. Raises UserError for int8 where
+    PyTorch cannot do it.
     """
     if precision == "bf16":
         model.to(torch.bfloat16)
     device = next(model.parameters()).device
     has_onednn = device.type == "cpu" and torch.backends.mkldnn.is_available()
+    packs = precision == "fp32" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
     if precision == "int8":
         if not has_onednn:
             raise UserError(
@@ -31,7 +33,7 @@ def convert(model: Transformer, precision: str) -> None:
                 "on a GPU, else fp32"
             )
         replace_linear(model, Int8Linear)
-    elif has_onednn and (precision == "fp32" or torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+    elif has_onednn and packs and not compiled:
         replace_linear(model, PackedLinear)
 
 

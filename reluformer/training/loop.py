@@ -15,6 +15,7 @@ from reluformer.data.batch import Batch
 from reluformer.data.batching import BatchStream
 from reluformer.data.stages import Stages
 from reluformer.errors import UserError
+from reluformer.model.compiling import compile_layers, uncompiled
 from reluformer.training.checkpoint import (
     DamagedCheckpointError,
     Progress,
@@ -25,7 +26,6 @@ from reluformer.training.checkpoint import (
     save_last,
     saved_update,
 )
-from reluformer.training.compiling import compile_layers, uncompiled
 from reluformer.training.failures import (
     MOST_HALVED,
     MOST_NOT_FINITE,

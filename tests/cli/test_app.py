@@ -73,11 +73,13 @@ class Demo:
     beam: Beam = MISSING
 
 
+CompilerError = type("InductorError", (RuntimeError,), {"__module__": "torch._inductor.exc"})
 FAILURES = {
     "user": UserError("line 3 of my.de is no UTF-8"),
     "defect": ZeroDivisionError("division by zero"),
     "interrupt": KeyboardInterrupt(),
     "memory": RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes\nmore"),
+    "compiler": CompilerError("InvalidCxxCompiler: No working C++ compiler found\nmore"),
     "full": OSError(errno.ENOSPC, "No space left on device", "out.txt"),
 }
 
@@ -219,6 +221,10 @@ def test_options_may_stand_anywhere(demo: Callable[..., Any]) -> None:
         (["output=${nope}"], "`output` refers to `nope`, which is no setting"),
         (["beam=none"], "`beam.size` must be at least 1, but is 0"),
         (["fails=user"], "line 3 of my.de is no UTF-8"),
+        (
+            ["fails=compiler"],
+            "torch.compile failed (InvalidCxxCompiler: No working C++ compiler found)",
+        ),
         (["fails=full"], "out.txt: No space left on device"),
         (
             ["fails=memory"],

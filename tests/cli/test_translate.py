@@ -123,6 +123,7 @@ def test_a_terminal_gets_a_prompt_and_the_n_best(run, folder, here, monkeypatch)
         (["input=in.de", "output=in.de"], "`output` and an input are the same file, in.de"),
         (["input=in.de", "output=."], "`output` . is no regular file"),
         (["input=in.de", "decode.n_best=2"], "`decode.n_best` is 2, but `format` text holds one"),
+        (["compile=true", "precision=int8"], "`compile` is for fp32 and bf16"),
         (["input=in.de", "decode.n_best=9"], "`n_best` must not exceed `beam_size` (5)"),
         (["input=in.de", "format=xml"], "`format` must be one of text, jsonl, fairseq"),
         (["reference=in.de"], "`reference` goes with `input` and `format` jsonl or fairseq only"),

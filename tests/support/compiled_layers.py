@@ -3,8 +3,10 @@
 A process of its own, as the compiler cannot trace the checks of shapes that tests switch on.
 """
 
+import functools
 import json
 import sys
+from unittest.mock import patch
 
 import torch
 from small_models import VOCAB, model_config
@@ -12,10 +14,13 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 import reluformer.model.layers
 from reluformer.config.build import build_model
+from reluformer.decoding.options import DecodeOptions
+from reluformer.decoding.search import translate_batch
+from reluformer.model.compiling import compile_layers, compile_steps, uncompiled
 from reluformer.model.transformer import Transformer
-from reluformer.training.compiling import compile_layers, uncompiled
 
 BATCHES = [[7, 5, 2], [19, 12], [4, 4, 3, 2]]  # lengths of sentences
+SOURCES = [[7, 5, 2], [6]]
 
 original = torch.nn.Module.compile
 
@@ -48,10 +53,32 @@ def report(attention: str) -> dict[str, object]:
     }
 
 
+def report_steps(attention: str) -> dict[str, object]:
+    """Of translations: beams, sentences that end early, and a batch of one."""
+    counter = CompileCounterWithBackend("eager")
+    torch._dynamo.reset()
+    model = build_model(model_config(attention), VOCAB, VOCAB, True).eval()
+    plain = [translations(model, lengths) for lengths in SOURCES]
+    compile_whole = functools.partial(torch.compile, backend=counter, fullgraph=True)
+    with patch.object(torch, "compile", compile_whole):
+        compile_steps(model)
+    same = [translations(model, lengths) for lengths in SOURCES] == plain
+    return {"graphs": counter.frame_count, "same translations": same}
+
+
+def translations(model: Transformer, lengths: list[int]) -> list[list[int]]:
+    found = translate_batch(model, tokens_of(lengths), torch.tensor(lengths), DecodeOptions())
+    return [best.tokens for best, *_ in found]
+
+
+def tokens_of(lengths: list[int]) -> torch.Tensor:
+    width = max(lengths)
+    return torch.arange(len(lengths) * width).view(-1, width) % (VOCAB - 4) + 4
+
+
 def gradients(model: Transformer, lengths: list[int]) -> torch.Tensor:
     torch.manual_seed(1)
-    width = max(lengths)
-    tokens = torch.arange(len(lengths) * width).view(-1, width) % (VOCAB - 4) + 4
+    tokens = tokens_of(lengths)
     real = torch.tensor(lengths)
     shorter = (real - 2).clamp(min=1)
     output = model(tokens, real, tokens[:, : shorter.max()], shorter, with_penalty=True)
@@ -63,4 +90,5 @@ def gradients(model: Transformer, lengths: list[int]) -> torch.Tensor:
 
 
 reluformer.model.layers.dropout = torch.nn.functional.dropout  # as on a GPU
-print(json.dumps({attention: report(attention) for attention in sys.argv[1:]}))
+reports = {attention: report(attention) for attention in sys.argv[1:]}
+print(json.dumps({"layers": reports, "steps": report_steps(sys.argv[1])}))

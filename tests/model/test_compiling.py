@@ -1,4 +1,4 @@
-"""Compiled layers give the same gradients, from few graphs; beside training they stay out."""
+"""Compiled layers give the same gradients and translations, from few graphs."""
 
 import json
 import subprocess
@@ -14,8 +14,11 @@ def test_compiled_layers_agree() -> None:
     """Two encoder and two decoder layers, three batches of other sizes, with dropout."""
     command = [sys.executable, SCRIPT, "relu", "softmax"]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
-    for attention, report in json.loads(found.stdout).items():
+    reports = json.loads(found.stdout)
+    for attention, report in reports["layers"].items():
         assert report["graphs beside training"] == 0, attention
         assert report["graphs"] == 2, attention  # all layers of the encoder, all of the decoder
         assert report["differences"] == pytest.approx([0.0] * 3, abs=1e-6), attention
         assert report["same names"], attention
+    # Of the first step and of the others, of one sentence and of several.
+    assert reports["steps"] == {"graphs": 4, "same translations": True}
