@@ -1,7 +1,14 @@
 """The commands; each module's `main` is one."""
 
 import sys
+from pathlib import Path
 from types import TracebackType
+
+try:
+    Path.cwd()
+except FileNotFoundError:  # libraries that are imported next say this less clearly
+    sys.stderr.write("error: the current folder is gone: go to one that is there\n")
+    sys.exit(2)
 
 
 def _end_quietly(

@@ -59,6 +59,7 @@ from reluformer.errors import UserError, is_out_of_memory, one_line
 
 Config = TypeVar("Config")
 
+REPLACE_OUTPUT = ("score", "translate")  # whose output is one file, of their own
 DONE, DEFECT, WRONG_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 
@@ -185,18 +186,31 @@ class Task:
         self.schema = schema
         self.function = function
         self.failures: list[Exception] = []
+        self.outputs: set[str] = set()
 
     def __call__(self, config: DictConfig) -> None:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             number, overrides = HydraConfig.get().job.num, HydraConfig.get().overrides.task
             console.print(Text(f"job {number + 1}: {' '.join(overrides)}", style="bold"))
-            return self.function(checked_config(config, self.name, self.schema))
+            checked = checked_config(config, self.name, self.schema)
+            if self.name in REPLACE_OUTPUT:
+                self.refuse_same_output(checked.output)
+            return self.function(checked)
         try:
             refuse_sweep()
             self.function(checked_config(config, self.name, self.schema))
         except Exception as error:  # raised by run_hydra, past Hydra's own report of it
             self.failures.append(error)
         return None
+
+    def refuse_same_output(self, output: str | None) -> None:
+        """Raise UserError where a job would write what another of the same sweep has written."""
+        if output is not None and output in self.outputs:
+            raise UserError(
+                f"`output` {output} is that of another job of this sweep, and stays as it is: let "
+                "it differ with what does, as in output='${KEY}.txt'"
+            )
+        self.outputs |= {output} if output is not None else set()
 
     def __reduce__(self) -> tuple[Any, ...]:
         module = self.function.__module__

@@ -124,6 +124,9 @@ def explain_key(catalogue: Catalogue, groups: list[Override], values: list[Overr
         if mapping == "grid" and "." in inner:  # to Hydra a path, to us the name of a setting
             given = str(override.input_line).partition("=")[2]
             return f"`{key}`: write '++grid={{{inner}: {given}}}'"
+        if known.get(key) in ({}, "???") and isinstance(override.value(), dict):
+            given = str(override.input_line).partition("=")[2]
+            return f"`{key}`: write '++{key}={given}'"
         if known.get(key.rpartition(".")[0]) == {}:
             return f"{command} has no setting `{key}` yet: add it as +{key}=..."
         if not any(one == key or one.startswith(f"{key}.") for one in known):
@@ -178,7 +181,8 @@ def explain_value(error: OmegaConfBaseException) -> str:
     if "is not a ListConfig" in first:
         first = "must be a list: [a,b]"
     elif re.match(r"Cannot (assign \w+ to Dict|merge DictConfig with)", first):
-        first = "must name its parts: '{a: ..., b: ...}'"
+        key = error.full_key or "key"
+        first = f'must name its parts, and text in quotes: \'++{key}={{a: "...", b: "..."}}\''
     elif match := re.fullmatch(r"Interpolation key '(.*)' not found", first):
         first = f"refers to `{match[1]}`, which is no setting, or was taken out"
     elif first.endswith("is not Optional"):

@@ -13,11 +13,13 @@ import numpy as np
 
 from reluformer.checks import check_choice, check_not_negative, check_positive
 from reluformer.comparison.jobs import INTERRUPTED, ended, last_line
+from reluformer.comparison.supervision import end_group
 from reluformer.config.compare import OWN_OF_TRAINING, as_typed, refuse_own, split
 from reluformer.config.run_folder import RunLock
 from reluformer.config.sites import at_sites
 from reluformer.config.train_run import check_corpus
 from reluformer.config.training import TrainConfig
+from reluformer.console import console
 from reluformer.data.corpus import Corpus
 from reluformer.errors import UserError, one_line
 from reluformer.training.metrics import read_metrics
@@ -127,6 +129,9 @@ def search(config: SearchConfig, options: Sequence[str] = ()) -> Iterator[Trial]
     try:
         with study_at_hand(config):
             yield from run_trials(config, options)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command continues from there")
+        raise
     finally:
         lock.release()
 
@@ -244,11 +249,7 @@ def run_trial(
     arguments += [f"device={config.device}", *options]
     arguments += [f"threads={config.threads}"] if config.threads else []
     log = folder / "log.txt"
-    with log.open("ab") as file:
-        command = [sys.executable, "-m", "reluformer.cli.train", *arguments]
-        code = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file
-        ).returncode
+    code = run_to_its_end([sys.executable, "-m", "reluformer.cli.train", *arguments], log)
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     if code:
@@ -256,6 +257,23 @@ def run_trial(
     value = best_value(folder, config.metric)
     failure = f"no finite {config.metric} in {folder}/metrics.jsonl" if value is None else ""
     return Trial(number, settings, value, failure)
+
+
+def run_to_its_end(command: list[str], log: Path) -> int:
+    """A training's exit status; where the search is stopped, it may save first."""
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on
+        )
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            end_group(process)
+            raise
 
 
 def refuse_live(folder: Path) -> None:

@@ -331,6 +331,15 @@ def test_version(demo: Callable[..., Any]) -> None:
     assert demo("--version").out == f"reluformer {__version__}\n"
 
 
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    program = "import os; os.rmdir(os.getcwd()); import reluformer.cli"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "error: the current folder is gone: go to one that is there\n"
+
+
 @pytest.mark.parametrize(
     ("error", "first"), [("KeyboardInterrupt", []), ("ValueError", ["Traceback"])]
 )

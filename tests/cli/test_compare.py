@@ -51,7 +51,8 @@ gamma: 2.0
     [
         ([], "nothing to compare: give a suite, such as suite=quick, or run folders"),
         (["suite=quick", "runs=[a]"], "`grid`, `train`, `seeds` would train: leave out"),
-        (["systems=relu"], "`systems` must name its parts: '{a: ..., b: ...}'"),
+        (["systems=relu"], "`systems` must name its parts, and text in quotes: '++sys"),
+        (['systems={a: "attention=relu"}'], "`systems`: write '++systems={a: \"attention=relu\"}'"),
         (["systems=[a,b]"], "`systems` must name its parts"),
         (["suite=quick", "seeds=[1,1]"], "`seeds` must name each seed once"),
         (["suite=quick", "samples=1"], "`samples` must be 10 or more, but is 1"),

@@ -57,6 +57,19 @@ def test_the_literatures_score_is_the_same_from_text_and_from_tokens(
     assert found["systems"][0]["tokenised_lowercased"] == expected
 
 
+def test_scores_of_one_sweep_do_not_overwrite_one_another(run, here):
+    settings = "-m", "hypothesis=hyp.en,base.en", "reference=ref.en"
+    outcome = run(main, *settings, "output=scores.json")
+    assert outcome.code == 2
+    assert outcome.err.endswith(
+        "error: `output` scores.json is that of another job of this sweep, and stays as it is: let "
+        "it differ with what does, as in output='${KEY}.txt'\n"
+    )
+    assert "hyp.en" in (here / "scores.json").read_text()
+    assert run(main, *settings, "output=${hypothesis}.json").code == 0
+    assert (here / "base.en.json").exists()
+
+
 def test_doubtful_comparisons_are_cautioned_against(run, here):
     found, said = report(run, here, "hypothesis=hyp.en", "reference=ref.tok.en")
     tokens, case = found["cautions"]

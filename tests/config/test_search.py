@@ -1,6 +1,11 @@
 """The search: what it proposes, that it continues, and what it says of wrong spaces."""
 
+import os
 import re
+import signal
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,7 @@ from reluformer.config.search import (
     open_study,
     overrides_of,
     propose,
+    run_to_its_end,
     search,
 )
 from reluformer.errors import UserError
@@ -132,6 +138,34 @@ def test_one_search_at_a_time(tmp_path: Path) -> None:
         next(search(config))
     lock.release()
     assert not (tmp_path / "search/study.db").exists()
+
+
+def test_a_stopped_search_lets_its_training_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = """if True:
+        import pathlib, signal, sys, time
+        def save(*signal):
+            time.sleep(1)
+            pathlib.Path("saved").touch()
+            sys.exit(130)
+        signal.signal(signal.SIGTERM, save)
+        pathlib.Path("ready").touch()
+        time.sleep(60)
+    """
+
+    def stop() -> None:
+        while not Path("ready").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    threading.Thread(target=stop).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_to_its_end([sys.executable, "-c", program], tmp_path / "log.txt")
+    signal.signal(signal.SIGUSR1, before)
+    assert Path("saved").exists()
 
 
 def test_a_training_that_has_outlived_its_search_is_no_failure(tmp_path: Path) -> None:
