@@ -1,6 +1,10 @@
 """The one kind of error that is the user's to mend, and how others are told from it."""
 
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+# What errors say that have no class of their own.
+OUT_OF_MEMORY = (
+    *("can't allocate memory", "Cannot allocate memory", "bad_alloc"),
+    *("out of memory", "CUBLAS_STATUS_ALLOC_FAILED"),
+)
 
 
 def one_line(text: str) -> str:

@@ -5,7 +5,7 @@
 Each round continues one training by some updates with a validation and translates the test set,
 by the commands that a user types, all in this process. Writes <output>.jsonl, a line a round,
 <output>.png, and prints the growth from the second quarter of the rounds to the last. Exit status 1
-if memory has grown by more than 5%, or open files or threads by any.
+if memory has grown by more than 5% (in an hour), or open files or threads by any.
 """
 
 import argparse

@@ -11,8 +11,8 @@ Runs the tests that are marked as checks of reliability (tests/support/checks.py
 with all of their trials, prints a table of check / trials / failures, and writes it to
 docs/results/reliability.md. About eleven minutes on two cores.
 
-  --quick   few trials of each check and none of those that wait for several processes (A13 and a
-            part of A3), in under 90 seconds on a quiet machine, and no page is written;
+  --quick   few trials of each check but A13, whose processes wait for one another, and no tests
+            marked slow, in about 90 seconds on a quiet machine, and no page is written;
             scripts/test.sh runs the same tests with the same trials, and those
 
 Environment:

@@ -11,12 +11,15 @@ except FileNotFoundError:  # libraries that are imported next say this less clea
     sys.exit(2)
 
 
+_previous = sys.excepthook
+
+
 def _end_quietly(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
     """Say nothing of Ctrl-C: most of a command's first seconds are imports, which it may hit."""
     if not issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, traceback)
+        _previous(kind, error, traceback)
 
 
 sys.excepthook = _end_quietly

@@ -35,6 +35,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import is_dataclass
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import hydra
@@ -106,7 +107,7 @@ def run_command(
         return BROKEN_PIPE
     except OSError as error:
         if error.filename is None and error.errno not in (ENOSPC, EDQUOT, EFBIG, EIO):
-            return report_defect()
+            return report_unexpected(error)
         if isinstance(error, FileExistsError):  # of a folder that was to be made
             report(f"{error.filename} is no folder, and a folder is to be there: name another")
         else:
@@ -115,15 +116,21 @@ def run_command(
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        first = str(error).partition("\n")[0] or type(error).__name__
-        if is_out_of_memory(error):
-            report(f"memory does not suffice ({first})")
-        elif type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            report(f"torch.compile failed ({first}): mend that, or leave `compile` off")
-        else:
-            return report_defect()
-        return WRONG_INPUT
+        return report_unexpected(error)
     return DONE
+
+
+def report_unexpected(error: Exception) -> int:
+    """Say what nobody has foreseen: too little memory, no compiler, or a defect; the exit code."""
+    inner = getattr(error, "inner_exception", error)
+    first = str(inner).partition("\n")[0] or type(inner).__name__
+    if is_out_of_memory(error):
+        report(f"memory does not suffice ({first})")
+    elif type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        report(f"torch.compile failed ({first}): mend that, or run without it")
+    else:
+        return report_defect()
+    return WRONG_INPUT
 
 
 def end_on_signals() -> None:
@@ -186,7 +193,7 @@ class Task:
         self.schema = schema
         self.function = function
         self.failures: list[Exception] = []
-        self.outputs: set[str] = set()
+        self.outputs: set[Path] = set()
 
     def __call__(self, config: DictConfig) -> None:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
@@ -204,13 +211,15 @@ class Task:
         return None
 
     def refuse_same_output(self, output: str | None) -> None:
-        """Raise UserError where a job would write what another of the same sweep has written."""
-        if output is not None and output in self.outputs:
+        """Raise UserError where a job would write what another of its sweep and process has."""
+        if output is None:
+            return
+        if Path(output).resolve() in self.outputs:
             raise UserError(
                 f"`output` {output} is that of another job of this sweep, and stays as it is: let "
                 "it differ with what does, as in output='${KEY}.txt'"
             )
-        self.outputs |= {output} if output is not None else set()
+        self.outputs.add(Path(output).resolve())
 
     def __reduce__(self) -> tuple[Any, ...]:
         module = self.function.__module__

@@ -268,7 +268,7 @@ class Translator:
             if len(rows) == 1:
                 raise UserError(
                     f"line {numbers[0]:,} does not fit the device's memory: lower "
-                    "`decode.beam_size`"
+                    "`decode.beam_size`, or split it"
                 ) from None
         half = len(rows) // 2
         return self._search(rows[:half], numbers[:half]) + self._search(rows[half:], numbers[half:])

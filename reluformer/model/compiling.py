@@ -1,8 +1,12 @@
 """Layers by torch.compile: one graph for any batch and length, in training or in decoding."""
 
+import functools
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from reluformer.model.transformer import Transformer
 
@@ -25,9 +29,19 @@ def compile_steps(model: Transformer) -> None:
     several. Python's share of a step, which is the same for one sentence and for hundreds, is what
     is saved.
     """
-    prepare_compiler()
     for layer in model.decoder_stack:
-        layer.step = torch.compile(layer.step, dynamic=True)  # type: ignore[method-assign]
+        layer.step = prepared(torch.compile(layer.step, dynamic=True))  # type: ignore[method-assign]
+
+
+def prepared(step: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The compiler's settings are a thread's own, and batches are searched on threads."""
+
+    @functools.wraps(step)
+    def run(*inputs: Any) -> Tensor:
+        prepare_compiler()
+        return step(*inputs)
+
+    return run
 
 
 def prepare_compiler() -> None:

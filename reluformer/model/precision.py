@@ -25,7 +25,6 @@ def convert(model: Transformer, precision: str, compiled: bool = False) -> None:
         model.to(torch.bfloat16)
     device = next(model.parameters()).device
     has_onednn = device.type == "cpu" and torch.backends.mkldnn.is_available()
-    packs = precision == "fp32" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
     if precision == "int8":
         if not has_onednn:
             raise UserError(
@@ -33,8 +32,13 @@ def convert(model: Transformer, precision: str, compiled: bool = False) -> None:
                 "on a GPU, else fp32"
             )
         replace_linear(model, Int8Linear)
-    elif has_onednn and packs and not compiled:
+    elif has_onednn and not compiled and has_products(precision):
         replace_linear(model, PackedLinear)
+
+
+def has_products(precision: str) -> bool:
+    """Whether oneDNN, where there is one, has them in this precision."""
+    return precision == "fp32" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def replace_linear(module: nn.Module, layer: type["PackedLinear"]) -> None:

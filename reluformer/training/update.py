@@ -13,7 +13,6 @@ from reluformer.errors import TrainingFailedError, is_out_of_memory
 from reluformer.training.loss import Losses, Totals
 from reluformer.training.parallel import Processes
 
-# What other errors say that are of the same kind.
 # How often batches are halved before an update is given up.
 MOST_HALVINGS = 3
 

@@ -107,9 +107,10 @@ class Validation:
             tokenize="none" if self.tokenised else "13a",
             force=True,
         )
-        # They would keep every line they have split, up to 65,536, and never meet one again.
+        # They would keep 65,536 lines that they have split, most of which never come again.
         for tokeniser in (Tokenizer13a, TokenizerRegexp):
-            tokeniser.__call__.cache_clear()
+            if hasattr(tokeniser.__call__, "cache_clear"):
+                tokeniser.__call__.cache_clear()
         return float(bleu.score)
 
     def _batches(self, ids: np.ndarray) -> Iterator[np.ndarray]:

@@ -80,6 +80,7 @@ FAILURES = {
     "interrupt": KeyboardInterrupt(),
     "memory": RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes\nmore"),
     "compiler": CompilerError("InvalidCxxCompiler: No working C++ compiler found\nmore"),
+    "fork": OSError(errno.ENOMEM, "Cannot allocate memory"),
     "full": OSError(errno.ENOSPC, "No space left on device", "out.txt"),
 }
 
@@ -225,6 +226,7 @@ def test_options_may_stand_anywhere(demo: Callable[..., Any]) -> None:
             ["fails=compiler"],
             "torch.compile failed (InvalidCxxCompiler: No working C++ compiler found)",
         ),
+        (["fails=fork"], "memory does not suffice ([Errno 12] Cannot allocate memory)"),
         (["fails=full"], "out.txt: No space left on device"),
         (
             ["fails=memory"],
@@ -341,11 +343,12 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "first"), [("KeyboardInterrupt", []), ("ValueError", ["Traceback"])]
+    ("error", "first", "code"),
+    [("KeyboardInterrupt", [], -signal.SIGINT), ("ValueError", ["Traceback"], 1)],
 )
-def test_an_interrupt_before_a_command_has_begun(error: str, first: list[str]) -> None:
+def test_an_interrupt_before_a_command_has_begun(error: str, first: list[str], code: int) -> None:
     """Its imports take seconds; an error there is a defect, and shown whole."""
     program = f"import reluformer.cli; raise {error}"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert ended.returncode in (1, -signal.SIGINT)
+    assert ended.returncode == code
     assert ended.stderr.split()[:1] == first

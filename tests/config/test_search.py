@@ -156,15 +156,18 @@ def test_a_stopped_search_lets_its_training_save(
     """
 
     def stop() -> None:
-        while not Path("ready").exists():
-            time.sleep(0.05)
+        for _ in range(600):
+            if not Path("ready").exists():
+                time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGUSR1)
 
     before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
-    threading.Thread(target=stop).start()
-    with pytest.raises(KeyboardInterrupt):
-        run_to_its_end([sys.executable, "-c", program], tmp_path / "log.txt")
-    signal.signal(signal.SIGUSR1, before)
+    try:
+        threading.Thread(target=stop, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            run_to_its_end([sys.executable, "-c", program], tmp_path / "log.txt")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
     assert Path("saved").exists()
 
 

@@ -84,6 +84,7 @@ def test_sizes_and_shape(corpus):
 
 
 @pytest.mark.check("determinism")
+@pytest.mark.slow
 def test_the_text_is_the_same_whatever_pythons_hash_seed(corpus, tmp_path, contents):
     make(tmp_path, "12345", *SMALL, *FEW)
     assert contents(tmp_path) == contents(corpus)

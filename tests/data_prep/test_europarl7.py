@@ -198,6 +198,7 @@ def test_the_result_does_not_depend_on_interruptions(run, contents, monkeypatch)
 
 
 @pytest.mark.check("determinism")
+@pytest.mark.slow
 def test_several_processes_give_what_one_does(run, tmp_path):
     """In a process of its own, as only a script shows whether its workers find its modules."""
     days = [f"{year}-{month:02d}-04" for year in ("99", "00", "01", "02") for month in range(1, 13)]

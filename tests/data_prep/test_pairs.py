@@ -125,6 +125,7 @@ def test_no_line_moves_whatever_it_holds(run, moses):
 
 
 @pytest.mark.check("B7")
+@pytest.mark.slow
 def test_the_result_does_not_depend_on_interruptions(run, contents, monkeypatch):
     de, en = [f"Satz, {i}!" for i in range(60)], [f"“sentence” {i}" for i in range(60)]
     assert files(run, de, en, "moses=true", "name=whole")[0] == 0

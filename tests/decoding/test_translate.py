@@ -79,7 +79,7 @@ def test_a_batch_too_large_is_searched_in_halves(translator, lines, monkeypatch,
 
 
 @pytest.mark.check("B8")
-@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("threads", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_threads_change_no_translation(translator, lines, torch_threads, threads):
     expected = [
         translation.renderings for translation in translator(max_tokens=30).translate(lines)

@@ -95,7 +95,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(
     Of 50 kills 17 are inside a save and 7 inside a validation; and now and then it is stopped.
     """
     chance = random.Random(7)
-    wanted = trials(3, 50)
+    wanted = trials(2, 50)
     struck = dict.fromkeys(SHARES, 0)
     runs = 0
     while (kills := sum(struck.values())) < wanted:
@@ -129,6 +129,7 @@ def test_a_finished_run_trains_nothing(
 
 
 @pytest.mark.check("A3")
+@pytest.mark.slow
 @pytest.mark.parametrize("interval", [1, 7, 50])
 def test_how_often_it_is_saved_changes_nothing(
     tmp_path: Path, settings: list[str], straight: Path, interval: int, trials: Trials
@@ -167,6 +168,7 @@ def test_a_signal_saves_and_says_so(
 
 
 @pytest.mark.check("A4")
+@pytest.mark.slow
 def test_a_second_signal_leaves_at_once(tmp_path: Path, settings: list[str]) -> None:
     """Without damage: the same command continues."""
     process = start(tmp_path, [*settings, "train.max_updates=1000000", "run=run"])
@@ -197,7 +199,7 @@ def test_a_full_disk_ends_training_in_one_line(
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("a small file system cannot be mounted here")
     try:
-        for trial in range(trials(2, 20)):
+        for trial in range(trials(1, 20)):
             place, checked = disk / "run", trial % 2 == 0
             folder = tmp_path / str(trial)
             folder.mkdir()

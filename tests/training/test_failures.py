@@ -42,7 +42,9 @@ def failing_from(training: Training, first: int, times: int) -> None:
 
 
 @pytest.mark.check("A8")
-@pytest.mark.parametrize("update", [1, 7, 12])
+@pytest.mark.parametrize(
+    "update", [1, pytest.param(7, marks=pytest.mark.slow), pytest.param(12, marks=pytest.mark.slow)]
+)
 def test_an_update_that_is_not_finite_is_skipped_and_counted(
     tmp_path: Path, reversal: Corpus, update: int
 ) -> None:

@@ -23,7 +23,14 @@ pytestmark = pytest.mark.unchecked
 
 
 @pytest.mark.check("A2")
-@pytest.mark.parametrize("stops", [(1,), (4, 5, 7), (11,)])
+@pytest.mark.parametrize(
+    "stops",
+    [
+        pytest.param((1,), marks=pytest.mark.slow),
+        (4, 5, 7),
+        pytest.param((11,), marks=pytest.mark.slow),
+    ],
+)
 def test_stopping_and_continuing_changes_no_bit(
     stops: tuple[int, ...], tmp_path: Path, reversal: Corpus
 ) -> None:
