@@ -12,7 +12,7 @@ with all of their trials, prints a table of check / trials / failures, and write
 docs/results/reliability.md. About eleven minutes on two cores.
 
   --quick   few trials of each check but A13, whose processes wait for one another, and no tests
-            marked slow, in about 90 seconds on a quiet machine, and no page is written;
+            marked slow, in under 90 seconds on a quiet machine, and no page is written;
             scripts/test.sh runs the same tests with the same trials, and those
 
 Environment:
