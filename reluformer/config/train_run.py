@@ -1,5 +1,6 @@
 """Training from settings: corpus, model, loop, in the run's folder."""
 
+import os
 import shlex
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -48,10 +49,21 @@ def train_run(config: TrainConfig) -> None:
     keep_freed_memory()
     if config.threads:
         torch.set_num_threads(config.threads)
+    if config.train.deterministic:
+        add_in_fixed_order()
     with StopRequest() as stop:
         reason = _train_in_folder(config, stop)
     if reason == "stopped":
         raise KeyboardInterrupt
+
+
+def add_in_fixed_order() -> None:
+    """Let a GPU give the same bits again, as far as PyTorch can: a warning names what cannot.
+
+    Our own kernels always do. CPUs do without this.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read before the first product
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def _train_in_folder(config: TrainConfig, stop: StopRequest) -> str:

@@ -50,6 +50,7 @@ MAY_CHANGE = (
     "train.max_updates",  # but not under a schedule that depends on it
     "train.recompute",
     "train.compile",
+    "train.deterministic",
     "train.update_freq",  # its product with the number of processes must stay, see Training.resume
     "train.log_interval",
     "train.statistics_interval",

@@ -66,6 +66,7 @@ class FitOptions:
     memory_aware: bool
     recompute: bool
     compile: bool
+    deterministic: bool
     precision: str
     log_interval: int
     statistics_interval: int

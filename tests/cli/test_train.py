@@ -115,6 +115,22 @@ def test_fewer_updates_than_were_done(run: Run, settings: list[str], first: Path
     assert (first / "config.yaml").read_bytes() == before
 
 
+@pytest.mark.check("determinism")
+def test_operators_that_a_gpu_repeats_give_a_cpus_bits(
+    run: Run, settings: list[str], first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    try:
+        assert run(main, *settings, "run=again", "train.deterministic=true").code == 0
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+    whole, again = weights(str(first), "last"), weights("again", "last")
+    assert all(torch.equal(again[name], tensor) for name, tensor in whole.items())
+
+
 def test_the_best_is_missed(run: Run, settings: list[str], first: Path) -> None:
     checkpoint_path(first, "best").unlink()
     assert "checkpoint_best is missing" in run(main, *settings, "run=first").err

@@ -25,6 +25,7 @@ def make_training(run: Path, corpus: Corpus, max_updates: int, **changes: object
         "memory_aware": False,
         "recompute": False,
         "compile": False,
+        "deterministic": False,
         "precision": "fp32",
         "log_interval": 3,
         "statistics_interval": 4,
