@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from filelock import FileLock, Timeout
@@ -88,13 +89,7 @@ class Supervisor:
         log = self.folder / "log.txt"
         outcomes: dict[str, Outcome] = {}
         with log.open("wb") as file, StopRequest() as request:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on
-            )
+            process = start_group(command, file)
             try:
                 while process.poll() is None:
                     if request.wanted:
@@ -122,6 +117,13 @@ class Supervisor:
             said = f": {outcome.message}" if outcome.message else ""
             place = f"{len(outcomes)} of {len(jobs)}"
             console.print(f"{job.title}: {outcome.status} ({place}){said}", markup=False)
+
+
+def start_group(command: list[str], log: BinaryIO) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own: a Ctrl-C at the terminal is ours to pass on."""
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

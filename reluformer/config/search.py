@@ -1,7 +1,6 @@
 """Settings of `reluformer-search`, and the search: Optuna proposes, reluformer-train answers."""
 
 import importlib.util
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import numpy as np
 
 from reluformer.checks import check_choice, check_not_negative, check_positive
 from reluformer.comparison.jobs import INTERRUPTED, ended, last_line
-from reluformer.comparison.supervision import end_group
+from reluformer.comparison.supervision import end_group, start_group
 from reluformer.config.compare import OWN_OF_TRAINING, as_typed, refuse_own, split
 from reluformer.config.run_folder import RunLock
 from reluformer.config.sites import at_sites
@@ -262,13 +261,7 @@ def run_trial(
 def run_to_its_end(command: list[str], log: Path) -> int:
     """A training's exit status; where the search is stopped, it may save first."""
     with log.open("ab") as file:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on
-        )
+        process = start_group(command, file)
         try:
             return process.wait()
         except KeyboardInterrupt:
