@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import cycle, islice
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,16 +27,15 @@ MAX_LENGTH = 256
 
 
 def preprocessing_work(text: Path, num_lines: int, vocab_size: int, workers: int) -> Iterator[Work]:
-    """Of a real text, repeated or cut to so many lines, which is both sides of a corpus.
+    """Of so many lines of a real text, which is both sides of a corpus.
 
-    Raises UserError where it is not a text.
+    None is repeated, as words that come again are quicker. Raises UserError where it is not a text.
     """
     scan_text(text)  # before any of it is in memory
-    sentences = [line for line in read_lines(text) if parse_mark(line) is None]
-    lines = list(islice(cycle(sentences), num_lines))
+    sentences = (line for line in read_lines(text) if parse_mark(line) is None)
+    lines = list(islice(sentences, num_lines))
     if not lines:
         raise UserError(f"{text} is empty: `text` must be a file of sentences, one a line")
-    characters = sum(map(len, lines)) / len(lines)
     yield Work(
         title="Moses tokenisation",
         unit="lines",
@@ -47,18 +46,23 @@ def preprocessing_work(text: Path, num_lines: int, vocab_size: int, workers: int
             ),
             "sacremoses in a loop": partial(tokenise_in_a_loop, lines),
         },
-        conditions=f"{len(lines):,} lines of {characters:.0f} characters on average",
+        conditions=f"{len(lines):,} lines of {mean_length(lines):.0f} characters on average",
     )
+    tokens = list(tokenise_lines(lines, LANGUAGE, workers))
     with TemporaryDirectory() as folder:
         yield Work(
             title="From tokens to the binary corpus",
             unit="pairs",
             amount=len(lines),
-            tasks=corpus_tasks(lines, Path(folder), vocab_size, workers),
-            conditions=f"{len(lines):,} pairs of {characters:.0f} characters a side on average; "
-            f"{vocab_size:,} joint pieces; {workers} threads; ours checks, encodes, writes and "
-            "takes checksums, SentencePiece encodes in memory",
+            tasks=corpus_tasks(tokens, Path(folder), vocab_size, workers),
+            conditions=f"{len(lines):,} pairs of {mean_length(tokens):.0f} characters a side on "
+            f"average; {vocab_size:,} joint pieces; {workers} processes; ours checks, encodes, "
+            "writes and takes checksums, SentencePiece encodes in memory, in threads",
         )
+
+
+def mean_length(lines: Sequence[str]) -> float:
+    return sum(map(len, lines)) / len(lines)
 
 
 def corpus_tasks(

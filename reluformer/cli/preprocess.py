@@ -37,7 +37,7 @@ def main(config: PreprocessConfig) -> None:
         data=asdict(data),
         vocabulary=vocabulary_options(data),
         limits=Limits(data.max_length, data.too_long, data.max_ratio),
-        threads=config.threads,
+        workers=config.workers,
         overwrite=config.overwrite,
         taken=taken,
     )

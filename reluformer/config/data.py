@@ -77,9 +77,9 @@ class DataConfig:
 class PreprocessConfig:
     """Settings of reluformer-preprocess."""
 
-    threads: int | None  # for splitting into subwords; null: one per core
+    workers: int | None  # processes, for large texts; null: one per core
     overwrite: bool  # replace another corpus in the same folder
     data: DataConfig = MISSING
 
     def __post_init__(self) -> None:
-        check_threads(self.threads)
+        check_threads(self.workers, "workers")

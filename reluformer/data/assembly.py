@@ -59,12 +59,12 @@ class Assembly:
     """The corpus in the making: its parts, each recorded as soon as it is in place."""
 
     def __init__(
-        self, folder: Path, data: dict[str, Any], inputs: dict[str, Any], threads: int
+        self, folder: Path, data: dict[str, Any], inputs: dict[str, Any], workers: int
     ) -> None:
         self.folder = folder
         self.inputs = inputs
         self.data = data
-        self.threads = threads
+        self.workers = workers
         self.vocabularies: dict[str, Any] = {}
         self.splits: dict[str, Any] = {}
         self._unwritten: dict[str, Vocabulary] = {}
@@ -115,7 +115,7 @@ class Assembly:
         ]
         lines = self.inputs[name]["source"]["lines"]
         documents = documents_path(self.folder, name) if self.data.get("documents") else None
-        described = encode_split(sides[0], sides[1], lines, limits, self.threads, documents)
+        described = encode_split(sides[0], sides[1], lines, limits, self.workers, documents)
         if not described["sentences"]:
             raise UserError(f"no pair of {sides[0].text} and {sides[1].text} is left to train on")
         said = f"{name}: {described['sentences']:,} of {described['lines']:,} pairs"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import numpy.typing as npt
 from reluformer.console import console, progress_bar
 from reluformer.data.binary import TokenFileWriter
 from reluformer.data.documents import DocumentCounter, Mark, paired_marks, parse_mark
+from reluformer.data.processes import map_in_order
 from reluformer.data.text import NUL, describe_nul, read_aligned
 from reluformer.data.vocabulary import UNK, Vocabulary
 from reluformer.errors import UserError
 
 CHUNK_LINES = 20_000
 CHUNK_CHARACTERS = 4_000_000
+PARALLEL_LINES = 100_000  # fewer are done before other processes would have started
 LONGEST_LINE = 100_000  # characters; splitting what is beyond would take seconds and gigabytes
 PERCENTILES = (50, 90, 95, 99)
 
@@ -71,41 +74,51 @@ class Chunk:
         return len(self.source)
 
 
+@dataclass(frozen=True)
+class EncodedChunk:
+    """Token ids of a chunk's lines end to end, with each line's number of them; its marks."""
+
+    source: tuple[Tokens, Lengths]
+    target: tuple[Tokens, Lengths]
+    marks: list[tuple[int, Mark]]
+
+
 def encode_split(
     source: Side,
     target: Side,
     num_lines: int,
     limits: Limits,
-    threads: int,
+    workers: int,
     documents: Path | None = None,
 ) -> dict[str, Any]:
     """Write both sides of a split and return what the manifest says about it.
 
-    With `documents`, lines `<d>` begin documents, and that file says where. A line over 100,000
-    characters is cut there in any case; that, and NUL characters, are counted and said.
+    Large splits are encoded by so many processes. With `documents`, lines `<d>` begin documents,
+    and that file says where. A line over 100,000 characters is cut there in any case; that, and NUL
+    characters, are counted and said.
     """
     counts, counter, num_read = Counts(), DocumentCounter(), 0
     source_lengths, target_lengths = LengthStatistics(), LengthStatistics()
+    encode = partial(encode_chunk, source.vocabulary, target.vocabulary)
+    chunks = read_chunks(source.text, target.text, documents is not None, counts)
     with (
         TokenFileWriter(source.output, len(source.vocabulary)) as source_writer,
         TokenFileWriter(target.output, len(target.vocabulary)) as target_writer,
         progress_bar() as bar,
     ):
         task = bar.add_task(source.output.stem, total=num_lines)
-        for chunk in read_chunks(source.text, target.text, documents is not None, counts):
-            source_tokens = source.vocabulary.encode_packed(chunk.source, threads)
-            target_tokens = target.vocabulary.encode_packed(chunk.target, threads)
-            keep = choose(source_tokens[1], target_tokens[1], limits, counts)
+        for chunk in map_in_order(encode, chunks, workers if num_lines > PARALLEL_LINES else 1):
+            keep = choose(chunk.source[1], chunk.target[1], limits, counts)
             for position, mark in chunk.marks:
                 counter.begin(mark, source_writer.num_sequences + int(keep[:position].sum()))
             for writer, lengths, tokens in (
-                (source_writer, source_lengths, source_tokens),
-                (target_writer, target_lengths, target_tokens),
+                (source_writer, source_lengths, chunk.source),
+                (target_writer, target_lengths, chunk.target),
             ):
                 kept = select(*tokens, keep, limits)
                 writer.extend(*kept)
                 lengths.add(*kept)
-            num_read += len(chunk) + len(chunk.marks)
+            num_read += len(keep) + len(chunk.marks)
             bar.update(task, completed=num_read)
     if num_read != num_lines:
         raise UserError(
@@ -124,6 +137,12 @@ def encode_split(
         found = counter.finish(source_writer.num_sequences)
         described["documents"] = counter.summary(found) | {"sha256": found.save(documents)}
     return described
+
+
+def encode_chunk(source: Vocabulary, target: Vocabulary, chunk: Chunk) -> EncodedChunk:
+    return EncodedChunk(
+        source.encode_packed(chunk.source), target.encode_packed(chunk.target), chunk.marks
+    )
 
 
 def read_chunks(source: Path, target: Path, documents: bool, counts: Counts) -> Iterator[Chunk]:

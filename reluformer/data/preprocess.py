@@ -41,7 +41,7 @@ def prepare_corpus(
     data: dict[str, Any],
     vocabulary: VocabularyOptions,
     limits: Limits,
-    threads: int | None = None,
+    workers: int | None = None,
     overwrite: bool = False,
     taken: dict[str, Vocabulary] | None = None,
 ) -> Manifest:
@@ -59,7 +59,7 @@ def prepare_corpus(
         if not overwrite and (folder / MANIFEST).exists():
             return finished_corpus(folder, data, inputs)
         check_marks(texts, bool(data.get("documents")))
-        assembly = Assembly(folder, data, inputs, threads or available_cores())
+        assembly = Assembly(folder, data, inputs, workers or available_cores())
         if taken:
             assembly.take_vocabularies(taken, vocabulary.joint)
         else:

@@ -5,8 +5,11 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TypeVar
+
+from reluformer.errors import UserError
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -21,7 +24,8 @@ def map_in_order(
 
     Reads ahead by a few items, so memory does not grow with their number. The function must be one
     that another process can import by its name, and as the workers import the program's main module
-    afresh, a script that calls this needs the usual `if __name__ == "__main__"`.
+    afresh, a script that calls this needs the usual `if __name__ == "__main__"`. Raises UserError
+    if one of them is killed.
     """
     if workers <= 1:
         yield from map(function, items)
@@ -36,6 +40,11 @@ def map_in_order(
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
+        except BrokenProcessPool:
+            raise UserError(
+                "a process at work on the text was killed, as a system short of memory does; run "
+                "again, with workers=1 if it comes again"
+            ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

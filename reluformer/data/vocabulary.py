@@ -9,8 +9,9 @@ mark for a space, becomes a space; characters outside the vocabulary become U+20
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from random import Random
@@ -29,6 +30,9 @@ SEPARATOR = "<sep>"  # between the sentences of a document; in vocabularies of d
 SPECIAL_IDS: dict[str, Any] = {"pad_id": PAD, "bos_id": BOS, "eos_id": EOS, "unk_id": UNK}
 JOINT_FILE = "vocabulary.model"  # of a corpus that has one vocabulary for both languages
 SIDE_FILES = {"source": "vocabulary.source.model", "target": "vocabulary.target.model"}
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # U+2581, which SentencePiece writes for a space
+REMEMBERED_WORDS = 1 << 17  # with their tokens, 20 to 40 MB
+LONGEST_LINE_OF_WORDS = 2_000  # characters; what has no spaces would fill the memory
 LONGEST_PIECE = 16  # characters, SentencePiece's own limit
 LARGEST_MODEL_BYTES = 64 << 20
 LONGEST_TRAINING_LINE = 4192  # bytes; SentencePiece leaves out longer lines silently
@@ -52,7 +56,7 @@ class Vocabulary:
             raise UserError(f"{name} is empty, not a SentencePiece model")
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-            self.pieces(range(len(self)))  # that each is text
+            pieces = self.pieces(range(len(self)))  # that each is text
         except (RuntimeError, ValueError, TypeError):
             raise UserError(f"{name} is not a SentencePiece model, or is damaged") from None
         ids = {key: getattr(self._processor, key)() for key in SPECIAL_IDS}
@@ -64,6 +68,15 @@ class Vocabulary:
         found = self._processor.piece_to_id(SEPARATOR)
         self.separator = found if self._processor.is_control(found) else None
         self._silent = {PAD, BOS, EOS, self.separator}
+        self._words_stand_alone = (
+            not any(SPACE in piece[1:] for piece in pieces)
+            and self._processor.piece_to_id(SPACE) != UNK  # which would join unknown words
+            and self.encode("  a  a ") == 2 * self.encode("a")
+        )
+        self._tokens_of_word: Callable[[str], bytes] = lru_cache(REMEMBERED_WORDS)(self._tokens_of)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self.model,)
 
     @classmethod
     def load(cls, path: Path | str) -> "Vocabulary":
@@ -82,16 +95,26 @@ class Vocabulary:
         """Token ids without BOS and EOS; symbols spelt out in the text are just text."""
         return self._processor.encode(line)
 
-    def encode_batch(self, lines: Sequence[str], threads: int = 1) -> list[list[int]]:
-        return self._processor.encode(list(lines), num_threads=threads)
-
     def encode_packed(
-        self, lines: Sequence[str], threads: int = 1
+        self, lines: Sequence[str]
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        """Token ids of all lines end to end, and the number of tokens of each line."""
-        rows = self._processor.encode_as_numpy(list(lines), num_threads=threads)
+        """Token ids of all lines end to end, and the number of tokens of each line.
+
+        The tokens of `encode`, but a word's are remembered, as few words make most of a text:
+        twice as fast and more.
+        """
+        rows = [self._tokens_of_line(line) for line in lines]
         lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-        return np.concatenate([np.zeros(0, dtype=np.int32), *rows]), lengths
+        return np.frombuffer(b"".join(rows), dtype=np.int32), lengths // np.int32().itemsize
+
+    def _tokens_of_line(self, line: str) -> bytes:
+        # SentencePiece takes its own mark for a space, but not for the end of a word.
+        if not self._words_stand_alone or len(line) > LONGEST_LINE_OF_WORDS or SPACE in line:
+            return self._tokens_of(line)
+        return b"".join(map(self._tokens_of_word, line.split(" ")))
+
+    def _tokens_of(self, text: str) -> bytes:
+        return self._processor.encode_as_numpy(text).tobytes()
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of the ids; PAD, BOS, EOS and separators are left out."""
@@ -100,6 +123,12 @@ class Vocabulary:
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The pieces as they are in the model, special symbols included, for a reader's eyes."""
         return [self._processor.id_to_piece(int(token)) for token in ids]
+
+
+@lru_cache(maxsize=2)
+def _unpickled(model: bytes) -> Vocabulary:
+    """In another process, the same vocabulary for the same model, with the words it remembers."""
+    return Vocabulary(model)
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def change_nothing(text: Path) -> None:
             ["data.target_lang=de"],
             ["`source_lang` and `target_lang` are both 'de'"],
         ),
-        (change_nothing, ["threads=0"], ["`threads` must be greater than 0"]),
+        (change_nothing, ["workers=0"], ["`workers` must be greater than 0"]),
         (change_nothing, ["data.text=nowhere"], ["nowhere/train.de does not exist"]),
     ],
 )

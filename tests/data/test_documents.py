@@ -84,7 +84,7 @@ def texts(tmp_path: Path) -> dict[str, dict[str, Path]]:
 
 def prepare(texts: dict[str, dict[str, Path]], folder: Path, documents: bool) -> Corpus:
     options = VocabularyOptions(30, documents=documents)
-    prepare_corpus(texts, folder, {"documents": documents}, options, Limits(8), threads=1)
+    prepare_corpus(texts, folder, {"documents": documents}, options, Limits(8), workers=1)
     return Corpus.open(folder)
 
 

@@ -49,7 +49,7 @@ def decoded(side: Side) -> list[str]:
 
 
 def test_limits_drop_pairs_and_count_why(sides: tuple[Side, Side]) -> None:
-    described = encode_split(*sides, 7, Limits(max_length=5, max_ratio=3.0), threads=1)
+    described = encode_split(*sides, 7, Limits(max_length=5, max_ratio=3.0), workers=1)
     assert decoded(sides[0])[:2] == ["a b", "b"]
     assert decoded(sides[1]) == ["b a", "b", "a a a"]
     assert (described["lines"], described["sentences"]) == (7, 3)
@@ -59,14 +59,14 @@ def test_limits_drop_pairs_and_count_why(sides: tuple[Side, Side]) -> None:
 
 
 def test_long_pairs_can_be_truncated(sides: tuple[Side, Side]) -> None:
-    described = encode_split(*sides, 7, Limits(max_length=3, too_long="truncate"), threads=1)
+    described = encode_split(*sides, 7, Limits(max_length=3, too_long="truncate"), workers=1)
     assert decoded(sides[0])[:4] == ["a b", "c c c", "a a a", "b"]
     assert decoded(sides[1])[:4] == ["b a", "c", "b b b", "b"]
     assert (described["sentences"], described["empty"], described["too_long"]) == (5, 2, 3)
 
 
 def test_without_enforcement_every_line_stays_and_is_counted(sides: tuple[Side, Side]) -> None:
-    described = encode_split(*sides, 7, Limits(max_length=3, enforced=False), threads=1)
+    described = encode_split(*sides, 7, Limits(max_length=3, enforced=False), workers=1)
     assert decoded(sides[0])[:6] == SOURCE[:6]
     assert decoded(sides[1]) == [line.strip() for line in TARGET]
     assert (described["sentences"], described["empty"], described["too_long"]) == (7, 2, 3)
@@ -90,7 +90,7 @@ def test_endless_lines_are_cut_in_bounded_chunks(tmp_path: Path) -> None:
 def test_lines_with_nuls_are_kept_counted_and_shown(sides: tuple[Side, Side], capsys) -> None:
     sides[0].text.write_text("a b\nä b\0c\n\0\n")
     sides[1].text.write_text("a\nb\nc\n")
-    described = encode_split(*sides, 3, Limits(max_length=9), threads=1)
+    described = encode_split(*sides, 3, Limits(max_length=9), workers=1)
     assert (described["sentences"], described["nul"]) == (3, 2)
     warnings = capsys.readouterr().err.splitlines()
     assert len(warnings) == 1
@@ -149,4 +149,4 @@ def test_length_statistics_are_those_of_the_sorted_lengths(lengths: list[int]) -
 
 def test_lines_that_have_gone_since_they_were_counted(sides: tuple[Side, Side]) -> None:
     with pytest.raises(UserError, match="had 9 lines, and 7 when they were read again"):
-        encode_split(*sides, 9, Limits(max_length=5), threads=1)
+        encode_split(*sides, 9, Limits(max_length=5), workers=1)

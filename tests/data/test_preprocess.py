@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from reluformer.data import encoding
 from reluformer.data.assembly import Assembly, Texts, VocabularyOptions
 from reluformer.data.corpus import Corpus, Manifest
 from reluformer.data.encoding import Limits
@@ -46,7 +47,7 @@ def texts(tmp_path: Path) -> Texts:
 
 
 def prepare(texts: Texts, folder: Path, **changes) -> Manifest:
-    arguments = {"data": DATA, "vocabulary": OPTIONS, "limits": LIMITS, "threads": 1} | changes
+    arguments = {"data": DATA, "vocabulary": OPTIONS, "limits": LIMITS, "workers": 1} | changes
     return prepare_corpus(texts, folder, **arguments)
 
 
@@ -131,9 +132,14 @@ def test_odd_lines_keep_valid_and_test_aligned(texts: Texts, tmp_path: Path) -> 
     assert manifest.splits["test"]["cut"] == 2
 
 
-def test_the_same_text_and_settings_give_the_same_bytes(texts: Texts, tmp_path: Path) -> None:
-    prepare(texts, tmp_path / "a", threads=1)
-    prepare(texts, tmp_path / "b", threads=3)
+def test_the_same_text_and_settings_give_the_same_bytes(
+    texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, and in others as they encode large texts."""
+    monkeypatch.setattr(encoding, "CHUNK_LINES", 70)
+    prepare(texts, tmp_path / "a", workers=1)
+    monkeypatch.setattr(encoding, "PARALLEL_LINES", 100)
+    prepare(texts, tmp_path / "b", workers=2)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 

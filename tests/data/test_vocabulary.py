@@ -1,14 +1,18 @@
+import io
 import os
+import pickle
 import random
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import sentencepiece
 from checks import Trials
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from limits import cheap
 
@@ -16,8 +20,10 @@ from reluformer.data.text import read_lines
 from reluformer.data.vocabulary import (
     BOS,
     EOS,
+    LONGEST_LINE_OF_WORDS,
     LONGEST_PIECE,
     PAD,
+    SPECIAL_IDS,
     UNK,
     TrainedVocabulary,
     Vocabulary,
@@ -76,17 +82,74 @@ def test_with_byte_fallback_only_spaces_change(byte_vocabulary: Vocabulary, line
     assert byte_vocabulary.decode(ids) == " ".join(filter(None, line.split(" ")))
 
 
-def test_batches_and_packed_arrays_agree_with_single_lines(trained: TrainedVocabulary) -> None:
-    vocabulary = trained.vocabulary
-    lines = ["Haus .", "", "läuft laufen", "a\u2028b\0c", "Boot 's"]
+def assert_packed_as_single(vocabulary: Vocabulary, lines: list[str]) -> None:
     expected = [vocabulary.encode(line) for line in lines]
-    for threads in (1, 2):
-        assert vocabulary.encode_batch(lines, threads) == expected
-        tokens, lengths = vocabulary.encode_packed(lines, threads)
-        assert lengths.tolist() == [len(ids) for ids in expected]
-        assert tokens.tolist() == [token for ids in expected for token in ids]
-    tokens, lengths = vocabulary.encode_packed([])
+    tokens, lengths = vocabulary.encode_packed(lines)
+    assert lengths.tolist() == [len(ids) for ids in expected]
+    assert tokens.tolist() == [token for ids in expected for token in ids]
+
+
+def test_packed_arrays_agree_with_single_lines(trained: TrainedVocabulary) -> None:
+    lines = ["Haus .", "", "läuft laufen", "a\u2028b\0c", "Boot 's", " Haus  . ", "\t", "Ω Ω ΩΩ"]
+    assert_packed_as_single(trained.vocabulary, lines * 2)
+    assert_packed_as_single(trained.vocabulary, ["läuft " * LONGEST_LINE_OF_WORDS])
+    tokens, lengths = trained.vocabulary.encode_packed([])
     assert len(tokens) == len(lengths) == 0
+
+
+@pytest.fixture(scope="module", params=["identity", "nfkc", "nmt_nfkc", "bytes"])
+def normalising(request: pytest.FixtureRequest, text: Path) -> Vocabulary:
+    if request.param == "bytes":
+        return train_vocabulary([text], size=320, byte_fallback=True).vocabulary
+    return train_vocabulary([text], size=60, normalisation=request.param).vocabulary
+
+
+# Spaces of every kind, SentencePiece's own, marks that combine, ligatures, what normalises to
+# nothing or to several words, and what no vocabulary of these tests has.
+ODD_CHARACTERS = "aß \u2581\u00a0\u3000\u200b\t\0\u0301\u00a8\u0385\ufb01\u2026\u00bd\u1100\u1161Ω"
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.one_of(st.text(ODD_CHARACTERS), st.text(st.characters(exclude_categories=["Cs"]))))
+)
+def test_words_in_any_text_have_the_tokens_of_their_line(
+    normalising: Vocabulary, lines: list[str]
+) -> None:
+    assert_packed_as_single(normalising, lines)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"split_by_whitespace": False},
+        {"treat_whitespace_as_suffix": True},
+        {"add_dummy_prefix": False},
+        {"remove_extra_whitespaces": False},
+        {"user_defined_symbols": ["a b"]},
+    ],
+)
+def test_models_whose_tokens_know_the_words_beside_them(options: dict[str, Any]) -> None:
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a b c a b"] * 50),
+        model_writer=model,
+        model_type="unigram",
+        vocab_size=14,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **SPECIAL_IDS,
+        **options,
+    )
+    vocabulary = Vocabulary(model.getvalue())
+    assert_packed_as_single(vocabulary, ["a b c", "  a  b ", "c a b a b", "b", ""])
+
+
+def test_a_vocabulary_is_itself_again_in_another_process(trained: TrainedVocabulary) -> None:
+    there, again = (pickle.loads(pickle.dumps(trained.vocabulary)) for _ in range(2))
+    assert there is again  # which keeps the words that it remembers
+    assert there.model == trained.vocabulary.model
+    assert_packed_as_single(there, ["Haus ."])
 
 
 def test_no_piece_is_longer_than_the_limit(text: Path) -> None:
@@ -189,7 +252,7 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
         refused += 1
         continue
     lines = ["Häuser läuft 12", "Ω ﬁ ½ a\\0b", ""]
-    for ids in vocabulary.encode_batch(lines) + [range(len(vocabulary))]:
+    for ids in [*map(vocabulary.encode, lines), range(len(vocabulary))]:
         vocabulary.decode(ids)
         vocabulary.pieces(ids)
     vocabulary.encode_packed(lines)
@@ -246,8 +309,9 @@ def test_real_text_survives_the_round_trip(corpora: Path, lang: str) -> None:
     """Every caption comes back, but for runs of spaces, from a vocabulary learnt on others."""
     vocabulary = train_vocabulary([corpora / f"multi30k/train.{lang}.gz"], size=4000).vocabulary
     lines = list(read_lines(corpora / f"multi30k/val.{lang}"))
-    encoded = vocabulary.encode_batch(lines)
+    encoded = map(vocabulary.encode, lines)
     known = [row for row in zip(lines, encoded, strict=True) if UNK not in row[1]]
     assert len(known) > 0.99 * len(lines)
     for line, ids in known:
         assert vocabulary.decode(ids) == " ".join(filter(None, line.split(" ")))
+    assert_packed_as_single(vocabulary, lines)

@@ -80,7 +80,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
                 lines += [" ".join(row[: rng.integers(1, 9)]) for row in words]
             path.write_text("\n".join(lines) + "\n")
     options = VocabularyOptions(24, documents=True)
-    prepare_corpus(texts, folder / "binary", {"documents": True}, options, Limits(99), threads=1)
+    prepare_corpus(texts, folder / "binary", {"documents": True}, options, Limits(99), workers=1)
     return Corpus.open(folder / "binary")
 
 

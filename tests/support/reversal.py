@@ -71,7 +71,7 @@ def make_corpus(folder: Path, pairs: int, letters: str = "abcdefgh") -> Path:
     options = VocabularyOptions(20, True, 1.0, False, "identity", 10_000, 1)
     texts = find_texts(folder / "text", "aa", "bb")
     limits = Limits(256, "drop", None)
-    prepare_corpus(texts, folder / "binary", asdict(DATA), options, limits, threads=1)
+    prepare_corpus(texts, folder / "binary", asdict(DATA), options, limits, workers=1)
     return folder / "binary"
 
 
