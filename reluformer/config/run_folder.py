@@ -5,6 +5,7 @@ environment.json  versions, git commit, whether code was changed since, digest o
 vocabulary.*      copies, so that the run translates without its corpus
 metrics.jsonl, tensorboard/, checkpoints/
 summary.json      how training ended
+shortlist.*       what translating with a short vocabulary has learnt from the corpus
 """
 
 import json
@@ -34,6 +35,7 @@ from reluformer.training.checkpoint import checkpoint_path, saved_update
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
+SHORTLIST = "shortlist.safetensors"
 
 FRUITS = ("checkpoints", "metrics.jsonl", "summary.json")  # of training, which begins with CONFIG
 
@@ -95,7 +97,7 @@ def check_not_of_run(output: Path) -> None:
     place = output.resolve()
     in_checkpoints = place.parent.name == "checkpoints"
     folder = place.parent.parent if in_checkpoints else place.parent
-    own = {CONFIG, ENVIRONMENT, "metrics.jsonl", "summary.json", *SIDE_FILES.values()}
+    own = {CONFIG, ENVIRONMENT, "metrics.jsonl", "summary.json", SHORTLIST, *SIDE_FILES.values()}
     is_run = (folder / CONFIG).is_file() and (folder / "checkpoints").is_dir()
     if is_run and (in_checkpoints or place.name in own):
         raise UserError(f"`output` {output} is a file of the run itself: name another output")

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from reluformer.checks import check_choice, check_positive, check_threads
+from reluformer.checks import check_choice, check_most, check_positive, check_threads
 from reluformer.config.run import Run
 from reluformer.config.run_folder import check_not_of_run
+from reluformer.config.shortlist import find_shortlist
+from reluformer.data.shortlist import MOST_TYPES
 from reluformer.data.windows import WindowOptions
 from reluformer.decoding.options import DecodeOptions, DocumentOptions
 from reluformer.decoding.translate import Translator
@@ -34,6 +36,7 @@ class TranslateConfig:
     long_input: str
     max_tokens: int
     buffer_lines: int
+    shortlist: int | None
     precision: str
     compile: bool
     device: str
@@ -49,6 +52,9 @@ class TranslateConfig:
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
         for name in ("max_tokens", "buffer_lines"):
             check_positive(name, getattr(self, name))
+        if self.shortlist is not None:
+            check_positive("shortlist", self.shortlist)
+            check_most("shortlist", self.shortlist, MOST_TYPES)
         check_threads(self.threads)
         if self.compile and self.precision == "int8":
             raise UserError("`compile` is for fp32 and bf16: leave it off for int8")
@@ -98,6 +104,7 @@ def build_translator(config: TranslateConfig, run: Run) -> Translator:
         config.documents.overlap,
         run.trained_length,
         run.length_ratio,
+        None if config.shortlist is None else find_shortlist(run, config.shortlist),
     )
 
 

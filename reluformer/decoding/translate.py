@@ -12,12 +12,14 @@ from reluformer.console import console
 from reluformer.data.batch import collate_sources
 from reluformer.data.documents import Mark, parse_mark
 from reluformer.data.moses import looks_tokenised
+from reluformer.data.shortlist import Shortlist
 from reluformer.data.text import NUL, describe_nul
 from reluformer.data.vocabulary import LONGEST_PIECE, Vocabulary
 from reluformer.data.windows import Window, WindowOptions, cut_windows
 from reluformer.decoding.hypothesis import Hypothesis
 from reluformer.decoding.options import DecodeOptions
 from reluformer.decoding.search import translate_batch
+from reluformer.decoding.shortlist import ShortlistedModel
 from reluformer.decoding.side_by_side import side_by_side
 from reluformer.decoding.treatment import Treatment
 from reluformer.decoding.windows import Sentences, WindowCounts, halve, in_sentences, join, merge
@@ -91,7 +93,7 @@ class Translator:
     `long_input`: truncate (with a warning), refuse (an error) or extrapolate. Unless that is
     extrapolate, a window's translation has at most `trained_length` pieces, too: if it reaches
     that, there is room for it in halves. Windows leave room by `length_ratio`, target tokens to a
-    source token in training.
+    source token in training. With a `shortlist` each sentence has its own short vocabulary.
     """
 
     def __init__(
@@ -107,8 +109,10 @@ class Translator:
         overlap: int = 0,
         trained_length: int | None = None,
         length_ratio: float = 1.0,
+        shortlist: Shortlist | None = None,
     ) -> None:
         self.model = model.eval()
+        self.shortlist = shortlist
         self.trained_length = trained_length
         self.length_ratio = length_ratio
         self.source_vocabulary = source_vocabulary
@@ -252,16 +256,13 @@ class Translator:
 
     def _search(self, rows: list[list[int]], numbers: list[int]) -> list[list[Hypothesis]]:
         """Search a batch; one that does not fit the device's memory is halved."""
-        src_tokens, src_lengths = collate_sources(rows)
+        src_tokens, src_lengths = (tensor.to(self._device) for tensor in collate_sources(rows))
+        rest = src_tokens, src_lengths, self.options, numbers, self._most_pieces
         try:
-            return translate_batch(
-                self.model,
-                src_tokens.to(self._device),
-                src_lengths.to(self._device),
-                self.options,
-                numbers,
-                self._most_pieces,
-            )
+            if self.shortlist is None:
+                return translate_batch(self.model, *rest)
+            model = ShortlistedModel(self.model, src_tokens, self.shortlist)
+            return model.restore(translate_batch(model, *rest))
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -199,11 +199,16 @@ class Transformer(nn.Module):
 
     def step(self, tokens: Int[Tensor, " N"], cache: DecoderCache) -> Float[Tensor, "N V"]:
         """Logits of the token after these, which stand at `cache.length`; advances the cache."""
+        return self.logits(self.step_states(tokens, cache))
+
+    def step_states(self, tokens: Int[Tensor, " N"], cache: DecoderCache) -> Float[Tensor, "N M"]:
+        """As `step`, before the output projection."""
         x = self.target_embedding(tokens[:, None], first=cache.length)
         own, cross = cache.extend()
         for layer, memory in zip(self.decoder_stack, cache.layers, strict=True):
             x = layer.step(x, memory, own, cross)
-        return self.logits(self.decoder_norm(x)[:, 0])
+        states: Tensor = self.decoder_norm(x)[:, 0]
+        return states
 
     def logits(self, states: Float[Tensor, "*B M"]) -> Float[Tensor, "*B V"]:
         """Scores over the target vocabulary, in float32."""

@@ -12,6 +12,10 @@ from commands import give
 from small_runs import write_run
 
 from reluformer.cli.translate import main
+from reluformer.data.assembly import VocabularyOptions
+from reluformer.data.corpus import SIDES
+from reluformer.data.encoding import Limits
+from reluformer.data.preprocess import prepare_corpus
 from reluformer.data.vocabulary import Vocabulary, train_vocabulary
 
 LINES = ["Der Hund läuft.", "", "Ein kleines Haus, ein großer Hund!", "Warum nicht?"]
@@ -215,3 +219,58 @@ def test_closed_streams_are_said(run, folder, here, monkeypatch, stream, name):
 
 def test_no_run(run, here):
     assert "here: no run folder" in run(main, f"run={here}", "input=in.de").error()
+
+
+@pytest.fixture
+def with_corpus(folder, here, tmp_path):
+    """A copy of the run, and beside the text the corpus that it was trained on."""
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    texts = {split: dict.fromkeys(SIDES, folder / "text") for split in ("train", "valid")}
+    vocabulary = Vocabulary.load(copy / "vocabulary.source.model")
+    taken = dict.fromkeys(SIDES, vocabulary)
+    prepare_corpus(texts, here / "binary", {}, VocabularyOptions(45), Limits(99), 1, taken=taken)
+    return copy
+
+
+def test_a_short_vocabulary(run, with_corpus, here):
+    """Learnt from the corpus once, and then without it."""
+    settings = [f"run={with_corpus}", "input=in.de", *SHORT]
+    assert run(main, *settings, "output=first", "shortlist=100").code == 0
+    assert (with_corpus / "shortlist.safetensors").is_file()
+    shutil.rmtree(here / "binary")
+    assert run(main, *settings, "output=again", "shortlist=100").code == 0
+    assert (here / "first").read_bytes() == (here / "again").read_bytes()
+    assert run(main, *settings, "output=few", "shortlist=1", "precision=int8").code == 0
+    assert run(main, *settings, "output=all").code == 0
+    # The weights are random, and like best what the corpus does not have.
+    assert (here / "first").read_bytes() != (here / "all").read_bytes()
+    message = run(main, *settings, f"output={with_corpus}/shortlist.safetensors").error()
+    assert "is a file of the run itself" in message
+
+
+def test_a_short_vocabulary_that_cannot_be_had(run, folder, with_corpus, here, tmp_path):
+    settings = ["input=in.de", "output=o", "shortlist=5", *SHORT]
+    path = with_corpus / "shortlist.safetensors"
+    assert run(main, f"run={with_corpus}", *settings).code == 0
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-3] + b"abc")
+    message = run(main, f"run={with_corpus}", *settings).error()
+    assert f"{path}: damaged" in message
+    assert "delete it, and it is learnt again" in message
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    text = write(tmp_path / "t", ["anders geht es auch"] * 50)
+    for side in SIDES:
+        model = train_vocabulary([text], size=45).vocabulary.model
+        (other / f"vocabulary.{side}.model").write_bytes(model)
+    message = run(main, f"run={other}", *settings).error()
+    assert "binary has other vocabularies than the run" in message
+    (other / "shortlist.safetensors").write_bytes(whole)
+    assert "is not of this run: delete it" in run(main, f"run={other}", *settings).error()
+    shutil.rmtree(here / "binary")
+    path.unlink()
+    message = run(main, f"run={with_corpus}", *settings).error()
+    assert f"{path} is not there, and to learn it: no finished corpus in binary" in message
+    message = run(main, f"run={with_corpus}", "input=in.de", "shortlist=101").error()
+    assert "`shortlist` must be at most 100, but is 101" in message

@@ -1,0 +1,60 @@
+"""The shortlist of a run: kept in its folder, and learnt from its corpus the first time."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from reluformer.config.run import Run
+from reluformer.config.run_folder import SHORTLIST
+from reluformer.console import console
+from reluformer.data.corpus import Corpus
+from reluformer.data.shortlist import Shortlist, learn_shortlist
+from reluformer.errors import UserError
+from reluformer.training.checkpoint import read_tensors, write_tensors
+
+
+def find_shortlist(run: Run, size: int) -> Shortlist:
+    """So many target types for each source type, and the common ones.
+
+    Raises UserError if there is no shortlist yet and the run's corpus is not there, or if it is
+    damaged or of another run.
+    """
+    path = run.folder / SHORTLIST
+    if not path.exists():
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                learn(run, path)
+    found = read(run, path)
+    separator = run.target_vocabulary.separator  # it stands in windows, not in sentences
+    always = np.array([] if separator is None else [separator], dtype=np.int32)
+    return Shortlist(found.best[:, : 1 + size], np.append(found.common, always))
+
+
+def learn(run: Run, path: Path) -> None:
+    """Make the file from what the run was trained on."""
+    folder = run.data.binary
+    try:
+        corpus = Corpus.open(folder)
+        train = corpus.split("train")
+        vocabularies = corpus.source_vocabulary.digest, corpus.target_vocabulary.digest
+    except UserError as error:
+        raise UserError(f"{path} is not there, and to learn it: {error}") from None
+    if vocabularies != (run.source_vocabulary.digest, run.target_vocabulary.digest):
+        raise UserError(f"{path} is not there, and {folder} has other vocabularies than the run")
+    with console.status(f"learning {path} from {folder}"):
+        found = learn_shortlist(train, run.source_vocabulary, run.target_vocabulary)
+    tensors = {"best": torch.from_numpy(found.best), "common": torch.from_numpy(found.common)}
+    write_tensors(path, tensors, {"vocabularies": " ".join(vocabularies)})
+
+
+def read(run: Run, path: Path) -> Shortlist:
+    try:
+        tensors, metadata = read_tensors(path)
+    except UserError as error:
+        raise UserError(f"{error}: delete it, and it is learnt again") from None
+    vocabularies = f"{run.source_vocabulary.digest} {run.target_vocabulary.digest}"
+    if tensors.keys() != {"best", "common"} or metadata.get("vocabularies") != vocabularies:
+        raise UserError(f"{path} is not of this run: delete it, and it is learnt again")
+    return Shortlist(tensors["best"].numpy(), tensors["common"].numpy())
