@@ -1,6 +1,7 @@
 """The operator: gradients through autograd, what PyTorch demands of operators, packed sequences."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -89,6 +90,38 @@ def test_gradients_through_autograd_on_a_gpu(
     one = case(
         length, length, causal=True, centered=centered, sums=True, head_dim=head_dim, dtype=dtype
     )
+    compute, _ = on_a_gpu(one)
+    errors = one.errors({name: tensor.cpu() for name, tensor in compute().items()})
+    assert max(errors.values()) < (2e-3 if dtype == torch.float32 else 1e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("length", [30, 200])
+def test_a_graph_of_a_gpu_replays_the_operator(length: int) -> None:
+    """Forward and backward recorded once, then run again on other numbers in the same places."""
+    kind = {"sums": True, "head_dim": 64, "dtype": torch.bfloat16}
+    first, second = (case(length, length, causal=True, centered=True, **kind) for _ in range(2))
+    compute, inputs = on_a_gpu(first)
+    others, other_inputs = on_a_gpu(second)
+    expected = others()
+    aside = torch.cuda.Stream()
+    with torch.cuda.stream(aside):
+        compute()  # what is compiled or allocated once
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = compute()
+    with torch.no_grad():
+        for place, tensor in zip(inputs, other_inputs, strict=True):
+            place.copy_(tensor)
+    graph.replay()
+    torch.cuda.synchronize()
+    for name, tensor in found.items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def on_a_gpu(one: Case) -> tuple[Callable[[], dict[str, Tensor]], list[Tensor]]:
+    """What computes outputs and gradients there, and all the tensors that it reads."""
     problem = {
         name: value.cuda() if isinstance(value, Tensor) else value
         for name, value in vars(one.problem).items()
@@ -98,15 +131,19 @@ def test_gradients_through_autograd_on_a_gpu(
     gain, offset, rho, eps = (None if x is None else x.float().cuda() for x in wide)
     given = [one.q.cuda(), one.k.cuda(), one.v.cuda(), gain, offset]
     inputs = [tensor.requires_grad_() for tensor in given if tensor is not None]
-    visibility = Visibility(
-        length, length, problem["key_lengths"], problem["query_lengths"], True, device="cuda"
-    )
-    outputs = attend(moved, visibility, *inputs)
-    gradients = torch.autograd.grad(outputs, inputs, [one.d_contexts.cuda(), rho, eps])
-    found = dict(zip(("contexts", "row_sums", "entropy_sums"), outputs, strict=True))
-    found |= dict(zip(("d_q", "d_k", "d_v", "d_gain", "d_offset"), gradients, strict=False))
-    errors = one.errors({name: tensor.detach().cpu() for name, tensor in found.items()})
-    assert max(errors.values()) < (2e-3 if dtype == torch.float32 else 1e-2)
+    lengths = problem["key_lengths"], problem["query_lengths"]
+    size = one.q.shape[2]
+    visibility = Visibility(size, one.k.shape[2], *lengths, causal=True, device="cuda")
+    upstream = [one.d_contexts.cuda(), rho, eps]
+
+    def compute() -> dict[str, Tensor]:
+        outputs = attend(moved, visibility, *inputs)
+        gradients = torch.autograd.grad(outputs, inputs, upstream)
+        found = dict(zip(("contexts", "row_sums", "entropy_sums"), outputs, strict=True))
+        found |= dict(zip(("d_q", "d_k", "d_v", "d_gain", "d_offset"), gradients, strict=False))
+        return {name: tensor.detach() for name, tensor in found.items()}
+
+    return compute, [*inputs, *upstream, *(one for one in lengths if one is not None)]
 
 
 @pytest.mark.parametrize("centered", [False, True])
