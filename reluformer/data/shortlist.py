@@ -8,7 +8,7 @@ import numpy.typing as npt
 from reluformer.data.corpus import Sequences, Split
 from reluformer.data.vocabulary import EOS, Vocabulary
 
-MOST_PAIRS = 100_000  # of a corpus, evenly spread: five to fifteen seconds of one core
+MOST_LINKS = 50_000_000  # from source to target tokens: five seconds of one core, 0.7 GB
 CANDIDATES = 200  # target types that the model is fitted to, for each source type
 ITERATIONS = 5
 MOST_TYPES = 100  # likeliest ones that are kept
@@ -49,7 +49,7 @@ def likely_types(train: Split, source_size: int, target_size: int) -> tuple[Type
     is then model 1 of Brown et al. 1993, section 4, by expectation maximisation. Differs from it
     in: no empty source word.
     """
-    pairs = np.linspace(0, len(train) - 1, min(len(train), MOST_PAIRS)).astype(np.int64)
+    pairs = evenly_spread(train.source_lengths, train.target_lengths)
     source, target = _Sentences(train.source, pairs), _Sentences(train.target, pairs)
     frequencies = np.bincount(target.tokens, minlength=target_size)
     best = np.full((source_size, CANDIDATES), EOS, dtype=np.int32)
@@ -68,6 +68,13 @@ def likely_types(train: Split, source_size: int, target_size: int) -> tuple[Type
     likely = fit_model_1(np.concatenate(links), np.concatenate(places), best.shape)
     order = np.argsort(-likely, axis=1, kind="stable")[:, :MOST_TYPES]
     return np.take_along_axis(best, order, axis=1), frequencies
+
+
+def evenly_spread(source: npt.NDArray[np.int32], target: npt.NDArray[np.int32]) -> Indices:
+    """Pairs of these lengths, from all of the corpus, that have MOST_LINKS together or fewer."""
+    num_links = np.dot(source.astype(np.int64), target.astype(np.int64))
+    count = min(len(source), int(len(source) * MOST_LINKS / max(num_links, 1)))
+    return np.linspace(0, len(source) - 1, max(count, 1)).astype(np.int64)
 
 
 def most_remarkable(counts: Indices, frequencies: Indices) -> Indices:

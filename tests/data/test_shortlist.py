@@ -95,9 +95,13 @@ def test_what_stands_beside_by_chance_is_no_candidate() -> None:
 
 def test_only_so_many_pairs_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """From all of the corpus."""
-    monkeypatch.setattr(shortlist, "MOST_PAIRS", 100)
-    _, frequencies = likely_types(make_split(), SIZE, SIZE)
+    split = make_split()
+    num_links = int(split.source_lengths @ split.target_lengths)
+    monkeypatch.setattr(shortlist, "MOST_LINKS", -(-num_links // 4))
+    _, frequencies = likely_types(split, SIZE, SIZE)
     assert frequencies[20] == 100
+    monkeypatch.setattr(shortlist, "MOST_LINKS", 1)
+    assert likely_types(split, SIZE, SIZE)[1][20] == 1
 
 
 def test_types_spelt_alike_come_first(tmp_path: Path) -> None:
