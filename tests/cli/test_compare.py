@@ -167,7 +167,7 @@ def command(tmp_path: Path) -> list[str]:
         asdict(settings),
         VocabularyOptions(20, True, 1.0, False, "identity", 250_000, 1),
         Limits(256, "drop", None),
-        threads=1,
+        workers=1,
     )
     return [
         *(sys.executable, "-m", "reluformer.cli.compare", "--config-dir", "mine"),
