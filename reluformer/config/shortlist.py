@@ -11,6 +11,7 @@ from reluformer.config.run_folder import SHORTLIST
 from reluformer.console import console
 from reluformer.data.corpus import Corpus
 from reluformer.data.shortlist import Shortlist, learn_shortlist
+from reluformer.data.vocabulary import Vocabulary
 from reluformer.errors import UserError
 from reluformer.training.checkpoint import read_tensors, write_tensors
 
@@ -23,9 +24,15 @@ def find_shortlist(run: Run, size: int) -> Shortlist:
     """
     path = run.folder / SHORTLIST
     if not path.exists():
-        with FileLock(path.with_suffix(".lock")):
-            if not path.exists():
-                learn(run, path)
+        try:
+            with FileLock(run.folder / f".{path.stem}.lock"):
+                if not path.exists():
+                    learn(run, path)
+        except OSError as error:
+            raise UserError(
+                f"{path} is not there, and cannot be made ({error.strerror}): copy one from where "
+                "this run's `shortlist` was learnt, or leave `shortlist` off"
+            ) from None
     found = read(run, path)
     separator = run.target_vocabulary.separator  # it stands in windows, not in sentences
     always = np.array([] if separator is None else [separator], dtype=np.int32)
@@ -37,16 +44,15 @@ def learn(run: Run, path: Path) -> None:
     folder = run.data.binary
     try:
         corpus = Corpus.open(folder)
-        train = corpus.split("train")
-        vocabularies = corpus.source_vocabulary.digest, corpus.target_vocabulary.digest
+        vocabularies = corpus.source_vocabulary, corpus.target_vocabulary
+        if digests(*vocabularies) != digests(run.source_vocabulary, run.target_vocabulary):
+            raise UserError(f"{folder} has other vocabularies than the run")
+        with console.status(f"learning {path} from {folder}"):
+            found = learn_shortlist(corpus.split("train"), *vocabularies)
     except UserError as error:
         raise UserError(f"{path} is not there, and to learn it: {error}") from None
-    if vocabularies != (run.source_vocabulary.digest, run.target_vocabulary.digest):
-        raise UserError(f"{path} is not there, and {folder} has other vocabularies than the run")
-    with console.status(f"learning {path} from {folder}"):
-        found = learn_shortlist(train, run.source_vocabulary, run.target_vocabulary)
     tensors = {"best": torch.from_numpy(found.best), "common": torch.from_numpy(found.common)}
-    write_tensors(path, tensors, {"vocabularies": " ".join(vocabularies)})
+    write_tensors(path, tensors, {"vocabularies": digests(*vocabularies)})
 
 
 def read(run: Run, path: Path) -> Shortlist:
@@ -54,7 +60,12 @@ def read(run: Run, path: Path) -> Shortlist:
         tensors, metadata = read_tensors(path)
     except UserError as error:
         raise UserError(f"{error}: delete it, and it is learnt again") from None
-    vocabularies = f"{run.source_vocabulary.digest} {run.target_vocabulary.digest}"
-    if tensors.keys() != {"best", "common"} or metadata.get("vocabularies") != vocabularies:
+    wanted = digests(run.source_vocabulary, run.target_vocabulary)
+    if tensors.keys() != {"best", "common"} or metadata.get("vocabularies") != wanted:
         raise UserError(f"{path} is not of this run: delete it, and it is learnt again")
     return Shortlist(tensors["best"].numpy(), tensors["common"].numpy())
+
+
+def digests(source: Vocabulary, target: Vocabulary) -> str:
+    """What a shortlist belongs to."""
+    return f"{source.digest} {target.digest}"

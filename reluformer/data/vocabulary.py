@@ -31,8 +31,8 @@ SPECIAL_IDS: dict[str, Any] = {"pad_id": PAD, "bos_id": BOS, "eos_id": EOS, "unk
 JOINT_FILE = "vocabulary.model"  # of a corpus that has one vocabulary for both languages
 SIDE_FILES = {"source": "vocabulary.source.model", "target": "vocabulary.target.model"}
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # U+2581, which SentencePiece writes for a space
-REMEMBERED_WORDS = 1 << 17  # with their tokens, 20 to 40 MB
-LONGEST_LINE_OF_WORDS = 2_000  # characters; what has no spaces would fill the memory
+REMEMBERED_WORDS = 1 << 17  # with their tokens, 20 to 60 MB
+LONGEST_WORD = 50  # characters; what has no spaces would fill the memory
 LONGEST_PIECE = 16  # characters, SentencePiece's own limit
 LARGEST_MODEL_BYTES = 64 << 20
 LONGEST_TRAINING_LINE = 4192  # bytes; SentencePiece leaves out longer lines silently
@@ -68,11 +68,7 @@ class Vocabulary:
         found = self._processor.piece_to_id(SEPARATOR)
         self.separator = found if self._processor.is_control(found) else None
         self._silent = {PAD, BOS, EOS, self.separator}
-        self._words_stand_alone = (
-            not any(SPACE in piece[1:] for piece in pieces)
-            and self._processor.piece_to_id(SPACE) != UNK  # which would join unknown words
-            and self.encode("  a  a ") == 2 * self.encode("a")
-        )
+        self._words_stand_alone = self._has_tokens_by_word(pieces)
         self._tokens_of_word: Callable[[str], bytes] = lru_cache(REMEMBERED_WORDS)(self._tokens_of)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -107,11 +103,29 @@ class Vocabulary:
         lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
         return np.frombuffer(b"".join(rows), dtype=np.int32), lengths // np.int32().itemsize
 
+    def _has_tokens_by_word(self, pieces: Sequence[str]) -> bool:
+        """Whether a line's tokens are those of its words; so in all models that are trained here.
+
+        Not if pieces go on over spaces, nor if the space is none of them, as unknown words are then
+        joined, nor if scores are other than the ranks of byte-pair encoding: probabilities are
+        summed up from the beginning of a line, and rounded.
+        """
+        processor = self._processor
+        space = processor.piece_to_id(SPACE)
+        return (
+            not any(SPACE in piece[1:] for piece in pieces)
+            and not (processor.is_unknown(space) or processor.is_unused(space))
+            and all(processor.get_score(token).is_integer() for token in range(len(self)))
+            and self.encode("  a  a ") == 2 * self.encode("a")
+        )
+
     def _tokens_of_line(self, line: str) -> bytes:
+        words = line.split(" ")
         # SentencePiece takes its own mark for a space, but not for the end of a word.
-        if not self._words_stand_alone or len(line) > LONGEST_LINE_OF_WORDS or SPACE in line:
+        apart = self._words_stand_alone and SPACE not in line
+        if not apart or max(map(len, words)) > LONGEST_WORD:
             return self._tokens_of(line)
-        return b"".join(map(self._tokens_of_word, line.split(" ")))
+        return b"".join(map(self._tokens_of_word, words))
 
     def _tokens_of(self, text: str) -> bytes:
         return self._processor.encode_as_numpy(text).tobytes()

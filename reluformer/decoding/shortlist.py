@@ -21,7 +21,8 @@ class ShortlistedModel:
     """A model for one batch that gives logits to the shortlists of its sentences only.
 
     Its tokens are places in `types` [U], those of all its sentences, the special ones first. A
-    sentence has -inf for what is not its own, and so the same translation in any batch.
+    sentence has -inf for what is not its own, and so the same translation in any batch, in fp32: in
+    bf16 types often have equal logits, and which of them is first depends on where they are.
     """
 
     def __init__(

@@ -265,12 +265,16 @@ def test_a_short_vocabulary_that_cannot_be_had(run, folder, with_corpus, here, t
         model = train_vocabulary([text], size=45).vocabulary.model
         (other / f"vocabulary.{side}.model").write_bytes(model)
     message = run(main, f"run={other}", *settings).error()
-    assert "binary has other vocabularies than the run" in message
+    assert "is not there, and to learn it: binary has other vocabularies than the run" in message
     (other / "shortlist.safetensors").write_bytes(whole)
     assert "is not of this run: delete it" in run(main, f"run={other}", *settings).error()
     shutil.rmtree(here / "binary")
     path.unlink()
     message = run(main, f"run={with_corpus}", *settings).error()
     assert f"{path} is not there, and to learn it: no finished corpus in binary" in message
+    (with_corpus / ".shortlist.lock").unlink()
+    (with_corpus / ".shortlist.lock").mkdir()
+    message = run(main, f"run={with_corpus}", *settings).error()
+    assert f"{path} is not there, and cannot be made" in message
     message = run(main, f"run={with_corpus}", "input=in.de", "shortlist=101").error()
     assert "`shortlist` must be at most 100, but is 101" in message

@@ -100,6 +100,8 @@ def test_only_so_many_pairs_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shortlist, "MOST_LINKS", -(-num_links // 4))
     _, frequencies = likely_types(split, SIZE, SIZE)
     assert frequencies[20] == 100
+    pairs = shortlist.evenly_spread(split.source_lengths, split.target_lengths)
+    assert pairs.tolist()[:2] + pairs.tolist()[-2:] == [0, 4, 394, 399]
     monkeypatch.setattr(shortlist, "MOST_LINKS", 1)
     assert likely_types(split, SIZE, SIZE)[1][20] == 1
 

@@ -20,8 +20,8 @@ from reluformer.data.text import read_lines
 from reluformer.data.vocabulary import (
     BOS,
     EOS,
-    LONGEST_LINE_OF_WORDS,
     LONGEST_PIECE,
+    LONGEST_WORD,
     PAD,
     SPECIAL_IDS,
     UNK,
@@ -92,7 +92,7 @@ def assert_packed_as_single(vocabulary: Vocabulary, lines: list[str]) -> None:
 def test_packed_arrays_agree_with_single_lines(trained: TrainedVocabulary) -> None:
     lines = ["Haus .", "", "läuft laufen", "a\u2028b\0c", "Boot 's", " Haus  . ", "\t", "Ω Ω ΩΩ"]
     assert_packed_as_single(trained.vocabulary, lines * 2)
-    assert_packed_as_single(trained.vocabulary, ["läuft " * LONGEST_LINE_OF_WORDS])
+    assert_packed_as_single(trained.vocabulary, ["läuft" * LONGEST_WORD, "Haus " * 3000])
     tokens, lengths = trained.vocabulary.encode_packed([])
     assert len(tokens) == len(lengths) == 0
 
@@ -126,23 +126,24 @@ def test_words_in_any_text_have_the_tokens_of_their_line(
         {"treat_whitespace_as_suffix": True},
         {"add_dummy_prefix": False},
         {"remove_extra_whitespaces": False},
-        {"user_defined_symbols": ["a b"]},
+        {"user_defined_symbols": ["a b", "\u2581b"]},
+        {"model_type": "unigram"},  # which rounds sums of probabilities from the line's beginning
     ],
 )
 def test_models_whose_tokens_know_the_words_beside_them(options: dict[str, Any]) -> None:
-    model = io.BytesIO()
+    rng, model = random.Random(1), io.BytesIO()
+    words = ["".join(rng.choices("aab0", k=rng.randint(1, 7))) for _ in range(400)]
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["a b c a b"] * 50),
+        sentence_iterator=(" ".join(rng.choices(words, k=8)) for _ in range(500)),
         model_writer=model,
-        model_type="unigram",
-        vocab_size=14,
-        hard_vocab_limit=False,
+        vocab_size=60,
         minloglevel=2,
-        **SPECIAL_IDS,
-        **options,
+        **{"model_type": "bpe", **SPECIAL_IDS, **options},
     )
-    vocabulary = Vocabulary(model.getvalue())
-    assert_packed_as_single(vocabulary, ["a b c", "  a  b ", "c a b a b", "b", ""])
+    nonsense = ["".join(rng.choices("ab0", k=rng.randint(3, 12))) for _ in range(3000)]
+    lines = [" ".join(nonsense[first : first + 30]) for first in range(0, 3000, 30)]
+    odd = ["  a  b ", "b", "", " a", "a b b a b"]
+    assert_packed_as_single(Vocabulary(model.getvalue()), lines + odd)
 
 
 def test_a_vocabulary_is_itself_again_in_another_process(trained: TrainedVocabulary) -> None:
