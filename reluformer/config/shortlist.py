@@ -1,10 +1,12 @@
 """The shortlist of a run: kept in its folder, and learnt from its corpus the first time."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from filelock import FileLock
+from torch import Tensor
 
 from reluformer.config.run import Run
 from reluformer.config.run_folder import SHORTLIST
@@ -60,10 +62,20 @@ def read(run: Run, path: Path) -> Shortlist:
         tensors, metadata = read_tensors(path)
     except UserError as error:
         raise UserError(f"{error}: delete it, and it is learnt again") from None
-    wanted = digests(run.source_vocabulary, run.target_vocabulary)
-    if tensors.keys() != {"best", "common"} or metadata.get("vocabularies") != wanted:
+    source, target = run.source_vocabulary, run.target_vocabulary
+    fits = tensors.keys() == {"best", "common"}
+    fits = fits and metadata.get("vocabularies") == digests(source, target)
+    if not (fits and tensors["best"].shape[:1] == (len(source),) and names(tensors, len(target))):
         raise UserError(f"{path} is not of this run: delete it, and it is learnt again")
     return Shortlist(tensors["best"].numpy(), tensors["common"].numpy())
+
+
+def names(tensors: Mapping[str, Tensor], size: int) -> bool:
+    """Whether all are numbers of types, of so many."""
+    return all(
+        tensor.dtype == torch.int32 and bool(((tensor >= 0) & (tensor < size)).all())
+        for tensor in tensors.values()
+    )
 
 
 def digests(source: Vocabulary, target: Vocabulary) -> str:

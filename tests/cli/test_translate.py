@@ -17,6 +17,7 @@ from reluformer.data.corpus import SIDES
 from reluformer.data.encoding import Limits
 from reluformer.data.preprocess import prepare_corpus
 from reluformer.data.vocabulary import Vocabulary, train_vocabulary
+from reluformer.training.checkpoint import read_tensors, write_tensors
 
 LINES = ["Der Hund läuft.", "", "Ein kleines Haus, ein großer Hund!", "Warum nicht?"]
 SHORT = ("decode.max_len_a=0", "decode.max_len_b=6", "threads=1")
@@ -258,6 +259,7 @@ def test_a_short_vocabulary_that_cannot_be_had(run, folder, with_corpus, here, t
     message = run(main, f"run={with_corpus}", *settings).error()
     assert f"{path}: damaged" in message
     assert "delete it, and it is learnt again" in message
+    path.write_bytes(whole)
     other = tmp_path / "other"
     shutil.copytree(folder, other)
     text = write(tmp_path / "t", ["anders geht es auch"] * 50)
@@ -268,6 +270,10 @@ def test_a_short_vocabulary_that_cannot_be_had(run, folder, with_corpus, here, t
     assert "is not there, and to learn it: binary has other vocabularies than the run" in message
     (other / "shortlist.safetensors").write_bytes(whole)
     assert "is not of this run: delete it" in run(main, f"run={other}", *settings).error()
+    tensors, metadata = read_tensors(path)
+    for wrong in (tensors["best"][1:], tensors["best"] + 45, tensors["best"].float()):
+        write_tensors(path, {**tensors, "best": wrong}, {"vocabularies": metadata["vocabularies"]})
+        assert "is not of this run" in run(main, f"run={with_corpus}", *settings).error()
     shutil.rmtree(here / "binary")
     path.unlink()
     message = run(main, f"run={with_corpus}", *settings).error()
