@@ -12,6 +12,8 @@ from commands import give
 from small_runs import write_run
 
 from reluformer.cli.translate import main
+from reluformer.config.run import load_run
+from reluformer.config.shortlist import find_shortlist
 from reluformer.data.assembly import VocabularyOptions
 from reluformer.data.corpus import SIDES
 from reluformer.data.encoding import Limits
@@ -248,6 +250,19 @@ def test_a_short_vocabulary(run, with_corpus, here):
     assert (here / "first").read_bytes() != (here / "all").read_bytes()
     message = run(main, *settings, f"output={with_corpus}/shortlist.safetensors").error()
     assert "is a file of the run itself" in message
+
+
+def test_a_short_vocabulary_has_what_stands_between_sentences(document_folder, here):
+    """Windows need it, though no sentence of the corpus holds it, so it is none of the frequent."""
+    run = load_run(document_folder, device="cpu")
+    texts = {split: dict.fromkeys(SIDES, document_folder / "text") for split in ("train", "valid")}
+    taken = {"source": run.source_vocabulary, "target": run.target_vocabulary}
+    prepare_corpus(texts, here / "binary", {}, VocabularyOptions(45), Limits(99), 1, taken=taken)
+    found = find_shortlist(run, 3)
+    assert found.best.shape == (len(run.source_vocabulary), 4)
+    separator = run.target_vocabulary.separator
+    assert separator is not None
+    assert found.common[-1] == separator
 
 
 def test_a_short_vocabulary_that_cannot_be_had(run, folder, with_corpus, here, tmp_path):
