@@ -50,7 +50,7 @@ for tokens in 4096 65536; do
   done
 done
 bench what=windows precision=bf16 max_tokens=16384 lengths=[512,2048,8192] rounds=3 \
-  model.max_positions=8192 systems=[relu,relu_centered,softmax,sparsemax]
+  model.max_positions=8192 systems=[relu,relu_centered,softmax]
 
 echo "4. translation, 256 sentences, beam 5"
 for compile in false true; do
