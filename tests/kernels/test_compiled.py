@@ -1,4 +1,7 @@
-"""The Triton kernels compiled for a Hopper GPU, which takes none: every configuration fits."""
+"""The Triton kernels compiled for a Hopper GPU, which takes none: every tile of 16 bits fits.
+
+For ReLU on padded sentences, without dropout.
+"""
 
 import json
 import os
