@@ -1,25 +1,28 @@
 """Compile the Triton kernels for an NVIDIA GPU of compute capability 9.0, without having one.
 
-Lists each configuration's registers, spills, shared memory and instructions of interest; with
---json as JSON. Needs Triton on Linux (x86_64), whose assembler and disassembler it uses.
+Needs Triton on Linux (x86_64), whose assembler and disassembler it uses.
 """
 
+import argparse
+import itertools
 import json
+import os
 import re
 import subprocess
-import sys
+from collections import defaultdict
 from collections.abc import Iterator
+from multiprocessing import Pool
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 
 import triton
+from tqdm import tqdm
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from reluformer.kernels import launch, triton_backward, triton_forward
-from reluformer.kernels.attention import TRITON_HEAD_DIMS
-from reluformer.kernels.launch import Tile
+from reluformer.kernels import triton_backward, triton_forward
+from reluformer.kernels.launch import FLOAT32_TILES, HALF_TILES, Tile
 
 KERNELS = {
     "forward": triton_forward.forward,
@@ -27,48 +30,83 @@ KERNELS = {
     "key_gradient": triton_backward.key_gradient,
     "short_gradient": triton_backward.short_gradient,
 }
-# Causal, with row sums, entropies and centring on padded batches: the most that training needs.
-OPTIONS = {
-    "ACTIVATION": "relu",
-    "CAUSAL": True,
-    "CENTERED": True,
-    "PACKED": False,
-    "QUERIES_PADDED": True,
-    "KEYS_PADDED": True,
-    "ROW_SUM": True,
-    "ENTROPY": True,
-    "DROPOUT": False,
-    "PRECISION": "tf32",
-    "FAST": True,
+ACTIVATIONS = ("relu", "relu_squared", "gelu", "softplus", "sigmoid", "identity", "softmax")
+SUMS = ((False, False), (True, False), (True, True))
+LAYOUTS = {
+    "whole": {"PACKED": False, "QUERIES_PADDED": False, "KEYS_PADDED": False},
+    "padded": {"PACKED": False, "QUERIES_PADDED": True, "KEYS_PADDED": True},
+    "packed": {"PACKED": True, "QUERIES_PADDED": False, "KEYS_PADDED": False},
 }
-HALF = {"Q", "K", "V", "OUT", "DO", "DQ", "DK", "DV"}
-UNUSED = {"QUERY_STARTS", "KEY_STARTS", "SEED", "DELTA"}
+OPERANDS = {"Q", "K", "V", "OUT", "DO", "DQ", "DK", "DV"}
 TOOL = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 INSTRUCTIONS = {"fast_log2": r"\bMUFU\.LG2\b", "wgmma": r"\bHGMMA\b", "mma": r"\bHMMA\b"}
 
 
-def configurations() -> Iterator[tuple[str, int, Tile]]:
-    """Each kernel and tile that can be selected for 16-bit inputs, with the largest head that has
-    it: smaller ones need less."""
-    for kernel in KERNELS:
-        seen: set[Tile] = set()
-        for head_dim in reversed(TRITON_HEAD_DIMS):
-            tiles = list(launch.SHORT_TILES.get(kernel, {}).values())
-            if kernel in launch.LONG_TILES:
-                tiles.append(launch.LONG_TILES[kernel][head_dim])
-            for tile in tiles:
-                if tile not in seen:
-                    yield kernel, head_dim, tile
-            seen.update(tiles)
+class Configuration(NamedTuple):
+    """One kernel as it may be launched."""
+
+    kernel: str
+    head_dim: int
+    dtype: str
+    tile: Tile
+    options: dict[str, Any]
 
 
-def compiled(kernel: str, head_dim: int, tile: Tile) -> dict[str, Any]:
+def configurations(dtype: str, everything: bool) -> Iterator[Configuration]:
+    """All that can be selected for operands of a type; or of each tile the one that trains
+    ReLUFormer with most: causal, centred, row sums, entropies and dropout, on padded batches."""
+    chosen = list(options(dtype == "fp32")) if everything else [option("relu")]
+    for kernel, sizes in (FLOAT32_TILES if dtype == "fp32" else HALF_TILES).items():
+        for head_dim, tiles in sizes.items():
+            for tile, one in itertools.product(tiles.values(), chosen):
+                yield Configuration(kernel, head_dim, dtype, tile, one)
+
+
+def options(float32: bool) -> Iterator[dict[str, Any]]:
+    """Every choice that a program can make; products of float32 are exact or TensorFloat32."""
+    free = itertools.product(
+        ACTIVATIONS, LAYOUTS, (False, True), (False, True), SUMS, (False, True)
+    )
+    for activation, layout, causal, centered, (row_sums, entropies), dropout in free:
+        if (activation != "relu" and row_sums) or (activation == "softmax" and centered):
+            continue
+        for precision in ("tf32", "ieee") if float32 else ("tf32",):
+            yield option(
+                activation, layout, causal, centered, row_sums, entropies, dropout, precision
+            )
+
+
+def option(
+    activation: str,
+    layout: str = "padded",
+    causal: bool = True,
+    centered: bool = True,
+    row_sums: bool = True,
+    entropies: bool = True,
+    dropout: bool = True,
+    precision: str = "tf32",
+) -> dict[str, Any]:
+    """Compile-time arguments, by the kernels' names for them."""
+    return {
+        "ACTIVATION": activation,
+        "CAUSAL": causal,
+        "CENTERED": centered,
+        "ROW_SUM": row_sums,
+        "ENTROPY": entropies,
+        "DROPOUT": dropout,
+        "PRECISION": precision,
+        "FAST": True,
+        **LAYOUTS[layout],
+    }
+
+
+def compiled(one: Configuration) -> dict[str, Any]:
     """What the assembler says of one configuration."""
-    function = KERNELS[kernel]
+    function = KERNELS[one.kernel]
     names = function.arg_names
-    constants = {**OPTIONS, "HEAD_DIM": head_dim, "BLOCK_M": tile.queries, "BLOCK_N": tile.keys}
-    constants |= dict.fromkeys(UNUSED & set(names))
-    types = {name: "constexpr" if name in constants else type_of(name) for name in names}
+    constants = {"HEAD_DIM": one.head_dim, "BLOCK_M": one.tile.queries, "BLOCK_N": one.tile.keys}
+    constants |= one.options | dict.fromkeys(absent(one.options))
+    types = {name: "constexpr" if name in constants else type_of(name, one) for name in names}
     aligned = [
         i
         for i, name in enumerate(names)
@@ -82,13 +120,12 @@ def compiled(kernel: str, head_dim: int, tile: Tile) -> dict[str, Any]:
         },
         attrs={(i,): [["tt.divisibility", 16]] for i in aligned},
     )
-    options = {"num_warps": tile.warps, "num_stages": tile.stages}
-    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    launch = {"num_warps": one.tile.warps, "num_stages": one.tile.stages}
+    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=launch)
     usage, code = inspect(made.asm["cubin"])
     return {
-        "kernel": kernel,
-        "head_dim": head_dim,
-        "tile": list(tile),
+        **one._asdict(),
+        "tile": list(one.tile),
         "registers": int(usage["REG"]),
         "spilled_bytes": int(usage["STACK"]),
         "shared_memory": made.metadata.shared,
@@ -96,11 +133,27 @@ def compiled(kernel: str, head_dim: int, tile: Tile) -> dict[str, Any]:
     }
 
 
-def type_of(name: str) -> str:
-    if name in HALF:
-        return "*bf16"
-    if name.endswith("_LENGTHS"):
+def absent(options: dict[str, Any]) -> set[str]:
+    """The tensors that are not given where these options are chosen."""
+    needed_by = {
+        "SEED": options["DROPOUT"],
+        "OFFSET": options["CENTERED"],
+        "DELTA": options["ACTIVATION"] == "softmax",
+        "QUERY_STARTS": options["PACKED"],
+        "KEY_STARTS": options["PACKED"],
+        "QUERY_LENGTHS": options["QUERIES_PADDED"],
+        "KEY_LENGTHS": options["KEYS_PADDED"],
+    }
+    return {name for name, needed in needed_by.items() if not needed}
+
+
+def type_of(name: str, one: Configuration) -> str:
+    if name in OPERANDS:
+        return f"*{one.dtype}"
+    if name.endswith("_LENGTHS") or name == "SEED":
         return "*i64"
+    if name.endswith("_STARTS"):
+        return "*i32"
     if name.isupper():
         return "*fp32"
     return "fp32" if name in ("scale", "alpha", "p") else "i32"
@@ -120,16 +173,41 @@ def inspect(cubin: bytes) -> tuple[dict[str, str], str]:
     return dict(re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", texts[0])), texts[1]
 
 
-def main() -> None:
-    found = [compiled(*configuration) for configuration in configurations()]
-    if "--json" in sys.argv:
-        print(json.dumps(found))
-        return
-    names = list(found[0])
-    print("| " + " | ".join(name.replace("_", " ") for name in names) + " |")
-    print("|" + " --- |" * len(names))
+def table(found: list[dict[str, Any]]) -> str:
+    """Markdown: of each tile the most that any of its configurations takes."""
+    rows = defaultdict(list)
     for one in found:
-        print("| " + " | ".join(str(one[name]) for name in names) + " |")
+        rows[one["kernel"], one["head_dim"], one["dtype"], str(one["tile"])].append(one)
+    most = "registers", "spilled_bytes", "shared_memory"
+    names = ["kernel", "head dim", "dtype", "tile", "configurations", *most, *INSTRUCTIONS]
+    lines = [[name.replace("_", " ") for name in names], ["---"] * len(names)]
+    for key, ones in rows.items():
+        largest = [max(one[name] for one in ones) for name in (*most, *INSTRUCTIONS)]
+        lines.append([*key, len(ones), *largest])
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dtype", choices=["bf16", "fp16", "fp32"], default="bf16")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="each tile with every choice of activation, layout, causality, centring, sums,"
+        " dropout and precision (an hour), not only what trains ReLUFormer with most",
+    )
+    parser.add_argument("--json", action="store_true", help="a line for each configuration")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
+    chosen = parser.parse_args()
+    wanted = list(configurations(chosen.dtype, chosen.all))
+    found = []
+    with Pool(chosen.jobs, maxtasksperchild=100) as pool:
+        for one in tqdm(pool.imap(compiled, wanted), total=len(wanted), disable=None):
+            found.append(one)
+            if chosen.json:
+                print(json.dumps(one), flush=True)
+    if not chosen.json:
+        print(table(found))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Calling the Triton kernels: their tiles, their arguments, what they write to."""
 
+import math
 import os
 from typing import Any, NamedTuple
 
@@ -20,31 +21,38 @@ class Tile(NamedTuple):
     stages: int
 
 
-# Every configuration that can be selected for 16-bit inputs, by kernel and head size; without
-# dropout none spills registers on sm_90 (tests/kernels/test_compiled.py). Float32 takes
-# FLOAT32_TILE everywhere.
-LONG_TILES = {
-    "forward": {32: Tile(128, 128, 8, 3), 64: Tile(128, 128, 8, 3), 128: Tile(128, 64, 8, 3)},
-    "query_gradient": {32: Tile(128, 64, 8, 2), 64: Tile(128, 64, 8, 2), 128: Tile(128, 64, 8, 2)},
-    "key_gradient": {32: Tile(32, 128, 8, 2), 64: Tile(32, 128, 8, 2), 128: Tile(16, 128, 8, 2)},
+ANY = math.inf
+# Every configuration that can be selected, by kernel, head size and the longest sequence that it
+# serves; docs/results/speed-gpu.md has the registers that each takes on sm_90.
+HALF_TILES: dict[str, dict[int, dict[float, Tile]]] = {
+    "forward": {
+        32: {32: Tile(32, 32, 4, 1), 64: Tile(64, 64, 4, 1), ANY: Tile(128, 128, 8, 3)},
+        64: {32: Tile(32, 32, 4, 1), 64: Tile(64, 64, 4, 1), ANY: Tile(128, 128, 8, 3)},
+        128: {32: Tile(32, 32, 4, 1), 64: Tile(64, 32, 4, 2), ANY: Tile(128, 64, 8, 3)},
+    },
+    "short_gradient": {
+        32: {32: Tile(32, 32, 4, 2), 64: Tile(32, 64, 4, 1), 128: Tile(16, 128, 8, 1)},
+        64: {32: Tile(32, 32, 4, 1), 64: Tile(32, 64, 4, 1), 128: Tile(32, 128, 8, 1)},
+        128: {32: Tile(32, 32, 4, 1), 64: Tile(32, 64, 8, 1), 128: Tile(16, 128, 8, 1)},
+    },
+    "query_gradient": {size: {ANY: Tile(128, 64, 8, 2)} for size in (32, 64, 128)},
+    "key_gradient": {
+        32: {ANY: Tile(32, 128, 8, 2)},
+        64: {ANY: Tile(32, 128, 8, 2)},
+        128: {ANY: Tile(16, 128, 8, 2)},
+    },
 }
-# By the longest sequence. In backward one program holds a whole sequence; for 128 positions that
-# spills, and the two long kernels serve.
-SHORT_TILES = {
-    "forward": {32: Tile(32, 32, 4, 1), 64: Tile(64, 64, 4, 1), 128: Tile(128, 64, 8, 1)},
-    "short_gradient": {32: Tile(32, 32, 4, 1), 64: Tile(64, 64, 8, 1)},
-}
-FLOAT32_TILE = Tile(32, 32, 4, 2)
+FLOAT32_TILE = {32: Tile(16, 16, 4, 1), 64: Tile(16, 32, 4, 1), 128: Tile(16, 32, 8, 1)}
+FLOAT32_TILES: dict[str, dict[int, dict[float, Tile]]] = {
+    kernel: {size: {ANY: tile} for size, tile in FLOAT32_TILE.items()}
+    for kernel in ("forward", "query_gradient", "key_gradient")
+} | {"short_gradient": {size: {32: Tile(32, 32, 8, 1)} for size in FLOAT32_TILE}}
 
 
 def tile_for(kernel: str, head_dim: int, longest: int, dtype: torch.dtype) -> Tile | None:
     """The configuration for sequences of so many positions at most; None if they are too long."""
-    if dtype == torch.float32:
-        return FLOAT32_TILE if kernel in LONG_TILES else None
-    for length, tile in SHORT_TILES.get(kernel, {}).items():
-        if longest <= length:
-            return tile
-    return LONG_TILES[kernel][head_dim] if kernel in LONG_TILES else None
+    tiles = (FLOAT32_TILES if dtype == torch.float32 else HALF_TILES)[kernel][head_dim]
+    return next((tile for most, tile in tiles.items() if longest <= most), None)
 
 
 def tensors(problem: Problem) -> list[Tensor | None]:

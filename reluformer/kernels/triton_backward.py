@@ -78,7 +78,7 @@ def _along(row_values, AXIS: tl.constexpr):
 
 @triton.jit
 def _score_gradients(
-    q, k, v, do, rows, keys, n, values, scale, SEED, head, longest_key, p,
+    q, k, v, do, rows, keys, n, values, scale, SEED, head, p,
     ACTIVATION: tl.constexpr, CENTERED: tl.constexpr, ROW_SUM: tl.constexpr,
     ENTROPY: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr, FAST: tl.constexpr,
     MASKED: tl.constexpr, QUERY_AXIS: tl.constexpr,
@@ -98,8 +98,9 @@ def _score_gradients(
     keys = tl.expand_dims(keys, QUERY_AXIS)
     if DROPOUT:
         queries = _along(rows, QUERY_AXIS)
-        kept = kept_by_dropout(SEED, head, queries, keys, longest_key, p)
-        dp = tl.where(kept, dp / (1 - p), 0.0)
+        kept = kept_by_dropout(SEED, head, queries, keys, p)
+        larger = 1.0 / (1.0 - p)
+        dp = tl.where(kept, dp * larger, 0.0)
     if ACTIVATION == "softmax":
         weights = tl.exp2(s * (scale * LOG2_E) - _along(log_sum, QUERY_AXIS))
         ds = weights * (dp - _along(delta, QUERY_AXIS)) * a
@@ -118,7 +119,7 @@ def _score_gradients(
         weights = tl.where(seen, weights, 0.0)
         ds = tl.where(seen, ds, 0.0)
     if DROPOUT:
-        weights = tl.where(kept, weights / (1 - p), 0.0)
+        weights = tl.where(kept, weights * larger, 0.0)
     return weights, ds
 
 
@@ -130,7 +131,7 @@ def _store_offset_gradient(D_OFFSET, places, ds_sum, n, scale, inside):
 @triton.jit
 def _query_tiles(
     dq, ds_sum, q, do, K, V, k_t, v_t, key_start, key_length, rows, n, values, first, last, scale,
-    SEED, head, longest_key, p,
+    SEED, head, p,
     HEAD_DIM: tl.constexpr, BLOCK_N: tl.constexpr, ACTIVATION: tl.constexpr,
     CENTERED: tl.constexpr, ROW_SUM: tl.constexpr, ENTROPY: tl.constexpr,
     DROPOUT: tl.constexpr, PRECISION: tl.constexpr, FAST: tl.constexpr, MASKED: tl.constexpr,
@@ -141,7 +142,7 @@ def _query_tiles(
         k = load_rows(K, k_t, key_start, keys, keys < key_length, HEAD_DIM)
         v = load_rows(V, v_t, key_start, keys, keys < key_length, HEAD_DIM)
         _, ds = _score_gradients(
-            q, k, v, do, rows, keys, n, values, scale, SEED, head, longest_key, p, ACTIVATION,
+            q, k, v, do, rows, keys, n, values, scale, SEED, head, p, ACTIVATION,
             CENTERED, ROW_SUM, ENTROPY, DROPOUT, PRECISION, FAST, MASKED, 0,
         )  # fmt: skip
         if CENTERED:
@@ -188,12 +189,12 @@ def query_gradient(
     V += b * v_b + h * v_h
     dq, ds_sum = _query_tiles(
         dq, ds_sum, q, do, K, V, k_t, v_t, key_start, key_length, rows, n, values,
-        0, full, scale, SEED, head, longest_key, p, HEAD_DIM, BLOCK_N, ACTIVATION,
+        0, full, scale, SEED, head, p, HEAD_DIM, BLOCK_N, ACTIVATION,
         CENTERED, ROW_SUM, ENTROPY, DROPOUT, PRECISION, FAST, False,
     )  # fmt: skip
     dq, ds_sum = _query_tiles(
         dq, ds_sum, q, do, K, V, k_t, v_t, key_start, key_length, rows, n, values,
-        full, tl.max(n), scale, SEED, head, longest_key, p, HEAD_DIM, BLOCK_N, ACTIVATION,
+        full, tl.max(n), scale, SEED, head, p, HEAD_DIM, BLOCK_N, ACTIVATION,
         CENTERED, ROW_SUM, ENTROPY, DROPOUT, PRECISION, FAST, True,
     )  # fmt: skip
     if CENTERED:
@@ -205,7 +206,7 @@ def query_gradient(
 @triton.jit
 def _key_tiles(
     dk, dv, k, v, Q, DO, q_t, o_t, GAIN, OFFSET, RHO, EPS, R, DELTA, places, query_start,
-    query_length, key_length, keys, shift, h, first, last, scale, alpha, SEED, head, longest_key, p,
+    query_length, key_length, keys, shift, h, first, last, scale, alpha, SEED, head, p,
     HEAD_DIM: tl.constexpr, BLOCK_M: tl.constexpr, ACTIVATION: tl.constexpr,
     CAUSAL: tl.constexpr, CENTERED: tl.constexpr, ROW_SUM: tl.constexpr, ENTROPY: tl.constexpr,
     DROPOUT: tl.constexpr, PRECISION: tl.constexpr, FAST: tl.constexpr, MASKED: tl.constexpr,
@@ -221,7 +222,7 @@ def _key_tiles(
         q = load_rows(Q, q_t, query_start, rows, n > (1 if CENTERED else 0), HEAD_DIM)
         do = load_rows(DO, o_t, query_start, rows, rows < query_length, HEAD_DIM)
         weights, ds = _score_gradients(
-            q, k, v, do, rows, keys, n, values, scale, SEED, head, longest_key, p, ACTIVATION,
+            q, k, v, do, rows, keys, n, values, scale, SEED, head, p, ACTIVATION,
             CENTERED, ROW_SUM, ENTROPY, DROPOUT, PRECISION, FAST, MASKED, 1,
         )  # fmt: skip
         dv = tl.dot(weights.to(do.dtype), do, dv, input_precision=PRECISION)
@@ -268,13 +269,13 @@ def key_gradient(
     dk, dv = _key_tiles(
         dk, dv, k, v, Q, DO, q_t, o_t, GAIN, OFFSET, RHO, EPS, R, DELTA, places, query_start,
         query_length, key_length, keys, shift, h, first, tl.minimum(full, last), scale, alpha,
-        SEED, head, longest_key, p, HEAD_DIM, BLOCK_M, ACTIVATION, CAUSAL, CENTERED, ROW_SUM,
+        SEED, head, p, HEAD_DIM, BLOCK_M, ACTIVATION, CAUSAL, CENTERED, ROW_SUM,
         ENTROPY, DROPOUT, PRECISION, FAST, True,
     )  # fmt: skip
     dk, dv = _key_tiles(
         dk, dv, k, v, Q, DO, q_t, o_t, GAIN, OFFSET, RHO, EPS, R, DELTA, places, query_start,
         query_length, key_length, keys, shift, h, full, last, scale, alpha,
-        SEED, head, longest_key, p, HEAD_DIM, BLOCK_M, ACTIVATION, CAUSAL, CENTERED, ROW_SUM,
+        SEED, head, p, HEAD_DIM, BLOCK_M, ACTIVATION, CAUSAL, CENTERED, ROW_SUM,
         ENTROPY, DROPOUT, PRECISION, FAST, False,
     )  # fmt: skip
     dk, dv = tl.where(real[:, None], dk, 0.0), tl.where(real[:, None], dv, 0.0)
@@ -295,41 +296,52 @@ def short_gradient(
     ROW_SUM: tl.constexpr, ENTROPY: tl.constexpr, DROPOUT: tl.constexpr,
     PRECISION: tl.constexpr, FAST: tl.constexpr,
 ):  # fmt: skip
-    """All gradients of one head of a sequence that fits into one tile each way."""
+    """All gradients of one head of a sequence whose keys fit into one tile.
+
+    So a tile of queries has its whole dQ at once; dK and dV add up over tiles. Both at once would
+    want more registers than there are.
+    """
     head = tl.program_id(0)
     b, h = (head // num_heads).to(tl.int64), (head % num_heads).to(tl.int64)
     query_start, query_length, num_rows, key_start, key_length, num_keys, shift = spans(
         QUERY_STARTS, KEY_STARTS, QUERY_LENGTHS, KEY_LENGTHS, b, longest_query, longest_key,
         PACKED, QUERIES_PADDED, KEYS_PADDED,
     )  # fmt: skip
-    rows, keys = tl.arange(0, BLOCK_M), tl.arange(0, BLOCK_N)
-    n = visible_keys(rows, shift, query_length, key_length, CAUSAL)
-    places = b * r_b + h * r_h + query_start + rows
-    values = _row_values(
-        GAIN, OFFSET, RHO, EPS, R, DELTA, places, rows, n, query_length, h, alpha, scale,
-        ACTIVATION, CENTERED, ROW_SUM, ENTROPY,
-    )  # fmt: skip
-    fewest = 1 if CENTERED else 0
-    q = load_rows(Q + b * q_b + h * q_h, q_t, query_start, rows, n > fewest, HEAD_DIM)
-    do = load_rows(DO + b * o_b + h * o_h, o_t, query_start, rows, rows < query_length, HEAD_DIM)
+    keys = tl.arange(0, BLOCK_N)
     k = load_rows(K + b * k_b + h * k_h, k_t, key_start, keys, keys < key_length, HEAD_DIM)
     v = load_rows(V + b * v_b + h * v_h, v_t, key_start, keys, keys < key_length, HEAD_DIM)
+    Q += b * q_b + h * q_h
+    DO += b * o_b + h * o_h
+    DQ += b * dq_b + h * dq_h
+    places = b * r_b + h * r_h + query_start
+    for begin in range(0, num_rows, BLOCK_M):
+        rows = begin + tl.arange(0, BLOCK_M)
+        n = visible_keys(rows, shift, query_length, key_length, CAUSAL)
+        values = _row_values(
+            GAIN, OFFSET, RHO, EPS, R, DELTA, places + rows, rows, n, query_length, h, alpha, scale,
+            ACTIVATION, CENTERED, ROW_SUM, ENTROPY,
+        )  # fmt: skip
+        q = load_rows(Q, q_t, query_start, rows, n > (1 if CENTERED else 0), HEAD_DIM)
+        do = load_rows(DO, o_t, query_start, rows, rows < query_length, HEAD_DIM)
+        _, ds = _score_gradients(
+            q, k, v, do, rows, keys, n, values, scale, SEED, head, p, ACTIVATION,
+            CENTERED, ROW_SUM, ENTROPY, DROPOUT, PRECISION, FAST, True, 0,
+        )  # fmt: skip
+        dq = tl.dot(ds.to(k.dtype), k, input_precision=PRECISION)
+        if CENTERED:
+            dq = tl.where((n > 1)[:, None], dq, 0.0)
+            _store_offset_gradient(
+                D_OFFSET, places + rows, tl.sum(ds, 1), n, scale, rows < num_rows
+            )
+        store_rows(DQ, dq_t, query_start, rows, num_rows, dq, HEAD_DIM)
 
-    _, ds = _score_gradients(
-        q, k, v, do, rows, keys, n, values, scale, SEED, head, longest_key, p, ACTIVATION,
-        CENTERED, ROW_SUM, ENTROPY, DROPOUT, PRECISION, FAST, True, 0,
+    dk = tl.zeros([BLOCK_N, HEAD_DIM], tl.float32)
+    dv = tl.zeros([BLOCK_N, HEAD_DIM], tl.float32)
+    dk, dv = _key_tiles(
+        dk, dv, k, v, Q, DO, q_t, o_t, GAIN, OFFSET, RHO, EPS, R, DELTA, places, query_start,
+        query_length, key_length, keys, shift, h, 0, query_length, scale, alpha,
+        SEED, head, p, HEAD_DIM, BLOCK_M, ACTIVATION, CAUSAL, CENTERED, ROW_SUM,
+        ENTROPY, DROPOUT, PRECISION, FAST, True,
     )  # fmt: skip
-    dq = tl.dot(ds.to(k.dtype), k, input_precision=PRECISION)
-    if CENTERED:
-        dq = tl.where((n > 1)[:, None], dq, 0.0)
-        _store_offset_gradient(D_OFFSET, places, tl.sum(ds, 1), n, scale, rows < num_rows)
-    store_rows(DQ + b * dq_b + h * dq_h, dq_t, query_start, rows, num_rows, dq, HEAD_DIM)
-
-    weights, ds = _score_gradients(
-        q, k, v, do, rows, keys, n, values, scale, SEED, head, longest_key, p, ACTIVATION,
-        CENTERED, ROW_SUM, ENTROPY, DROPOUT, PRECISION, FAST, True, 1,
-    )  # fmt: skip
-    dv = tl.dot(weights.to(do.dtype), do, input_precision=PRECISION)
-    dk = tl.dot(ds.to(q.dtype), q, input_precision=PRECISION)
     store_rows(DK + b * dk_b + h * dk_h, dk_t, key_start, keys, num_keys, dk, HEAD_DIM)
     store_rows(DV + b * dk_b + h * dk_h, dk_t, key_start, keys, num_keys, dv, HEAD_DIM)

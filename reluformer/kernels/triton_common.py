@@ -163,7 +163,11 @@ def row_offsets(OFFSET, places, n, scale, ACTIVATION: tl.constexpr, CENTERED: tl
 
 
 @triton.jit
-def kept_by_dropout(SEED, head, queries, keys, longest_key, p):
-    """Where dropout keeps a weight, by its place alone, so that all kernels and tiles agree."""
-    seed = tl.load(SEED)
-    return tl.rand(seed + head * 7919, queries * longest_key + keys) >= p
+def kept_by_dropout(SEED, head, queries, keys, p):
+    """Where dropout keeps a weight, by its place alone, so that all kernels and tiles agree.
+
+    Philox's counters are the place and its key the seed; seven rounds pass BigCrush (Salmon et al.
+    2011, "Parallel random numbers: as easy as 1, 2, 3", table 2).
+    """
+    drawn, _, _, _ = tl.philox(tl.load(SEED), keys, queries, head, 0, n_rounds=7)
+    return drawn >= (tl.full([], p, tl.float32) * 4294967296.0).to(tl.uint32)

@@ -29,7 +29,7 @@ from reluformer.kernels.triton_common import (
 @triton.jit
 def _tiles(
     acc, total, logs, top, q, K, V, k_t, v_t, key_start, key_length, rows, n, offset,
-    first, last, scale, SEED, head, longest_key, p,
+    first, last, scale, SEED, head, p,
     HEAD_DIM: tl.constexpr, BLOCK_N: tl.constexpr, ACTIVATION: tl.constexpr,
     CENTERED: tl.constexpr, ROW_SUM: tl.constexpr, ENTROPY: tl.constexpr,
     DROPOUT: tl.constexpr, PRECISION: tl.constexpr, FAST: tl.constexpr, MASKED: tl.constexpr,
@@ -60,7 +60,7 @@ def _tiles(
             if ENTROPY:
                 logs += tl.sum(x * log2(tl.maximum(x, SMALLEST), FAST), 1)
         if DROPOUT:
-            kept = kept_by_dropout(SEED, head, rows[:, None], keys[None, :], longest_key, p)
+            kept = kept_by_dropout(SEED, head, rows[:, None], keys[None, :], p)
             x = tl.where(kept, x, 0.0)
         v = load_rows(V, v_t, key_start, keys, keys < key_length, HEAD_DIM)
         acc = tl.dot(x.to(v.dtype), v, acc, input_precision=PRECISION)
@@ -102,12 +102,12 @@ def forward(
     V += b * v_b + h * v_h
     acc, total, logs, top = _tiles(
         acc, total, logs, top, q, K, V, k_t, v_t, key_start, key_length, rows, n, offset,
-        0, full, scale, SEED, head, longest_key, p, HEAD_DIM, BLOCK_N, ACTIVATION,
+        0, full, scale, SEED, head, p, HEAD_DIM, BLOCK_N, ACTIVATION,
         CENTERED, ROW_SUM, ENTROPY, DROPOUT, PRECISION, FAST, False,
     )  # fmt: skip
     acc, total, logs, top = _tiles(
         acc, total, logs, top, q, K, V, k_t, v_t, key_start, key_length, rows, n, offset,
-        full, tl.max(n), scale, SEED, head, longest_key, p, HEAD_DIM, BLOCK_N, ACTIVATION,
+        full, tl.max(n), scale, SEED, head, p, HEAD_DIM, BLOCK_N, ACTIVATION,
         CENTERED, ROW_SUM, ENTROPY, DROPOUT, PRECISION, FAST, True,
     )  # fmt: skip
 

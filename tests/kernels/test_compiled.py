@@ -1,6 +1,6 @@
 """The Triton kernels compiled for a Hopper GPU, which takes none: every tile of 16 bits fits.
 
-For ReLU on padded sentences, without dropout.
+For ReLU on padded sentences; the script with --all goes through all other choices.
 """
 
 import json
@@ -26,10 +26,12 @@ def test_no_configuration_spills_registers(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
     kernels = {"forward", "query_gradient", "key_gradient", "short_gradient"}
     assert {one["kernel"] for one in found} == kernels
+    assert {one["head_dim"] for one in found} == {32, 64, 128}
     for one in found:
+        assert one["options"]["DROPOUT"], one
         assert one["spilled_bytes"] == 0, one
         assert one["shared_memory"] <= 227 * 1024, one
         assert one["fast_log2"] > 0, one
