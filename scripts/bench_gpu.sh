@@ -40,7 +40,9 @@ for heads in 32 16; do
   done
 done
 echo "   sentences: 4 heads of 128, 65,536 positions"
-bench what=kernels precision=bf16 lengths=[28,64,128] positions=65536 rounds=5
+for packed in false true; do
+  bench what=kernels precision=bf16 lengths=[28,64,128] positions=65536 packed=$packed rounds=5
+done
 
 echo "3. training steps of 4,096 and 65,536 positions, and on long windows"
 for tokens in 4096 65536; do

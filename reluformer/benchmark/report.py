@@ -56,7 +56,8 @@ class Outcome:
     """What one benchmark measured, of every system by name: `rates`, in `unit`, one a round.
 
     The systems are compared with the last of them. `parameters` are those of models, `memory_mb`
-    is what the forward pass of one batch keeps for the backward pass, where it is measured.
+    is what the forward pass of one batch keeps for the backward pass, `peak_mb` what a GPU needs
+    at most for a round, where they are measured.
     """
 
     title: str
@@ -65,13 +66,15 @@ class Outcome:
     rates: dict[str, list[float]]
     parameters: dict[str, int] = field(default_factory=dict)
     memory_mb: dict[str, float] = field(default_factory=dict)
+    peak_mb: dict[str, float] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
         columns = [self.unit, "lowest to highest", "times the last"]
         sizes = ["parameters"] if self.parameters else []
         memory = ["MB for backward"] if self.memory_mb else []
-        return ["system", *sizes, *columns, *memory]
+        peak = ["MB at most"] if self.peak_mb else []
+        return ["system", *sizes, *columns, *memory, *peak]
 
     def rows(self) -> Iterator[list[str]]:
         """The cells of each system: medians over rounds, the ratio's of ratios within a round."""
@@ -85,6 +88,7 @@ class Outcome:
                 f"{rate(min(rates))} to {rate(max(rates))}",
                 f"{median(ratios):.2f}",
                 *([f"{self.memory_mb[system]:,.0f}"] if self.memory_mb else []),
+                *([f"{self.peak_mb[system]:,.0f}"] if self.peak_mb else []),
             ]
 
 

@@ -15,7 +15,7 @@ class Work:
     """What is to be measured: the same work for each system by name, `amount` units of it a run.
 
     `parameters` are those of models, `memory_mb` is what the forward pass of one batch keeps for
-    the backward pass, where it is of interest.
+    the backward pass, where it is of interest; `peak_mb` what a GPU needs at most for a run.
     """
 
     title: str
@@ -25,6 +25,7 @@ class Work:
     tasks: Mapping[str, Callable[[], object]]
     parameters: dict[str, int] = field(default_factory=dict)
     memory_mb: dict[str, float] = field(default_factory=dict)
+    peak_mb: dict[str, float] = field(default_factory=dict)
 
 
 def time_work(work: Work, rounds: int, device: torch.device) -> Outcome:
@@ -36,6 +37,7 @@ def time_work(work: Work, rounds: int, device: torch.device) -> Outcome:
         time_rounds(work.tasks, work.amount, rounds, device),
         work.parameters,
         work.memory_mb,
+        work.peak_mb,
     )
 
 

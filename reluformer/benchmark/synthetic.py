@@ -19,8 +19,7 @@ FIRST_PIECE = max(PAD, BOS, EOS, UNK) + 1
 def synthetic_split(folder: Path, num_sentences: int, vocab_size: int, seed: int) -> Split:
     """Sentence pairs written to `folder`: gamma lengths, target / source log-normal about 1."""
     random = np.random.default_rng(seed)
-    shape = (MEAN_LENGTH / DEVIATION) ** 2
-    source = random.gamma(shape, MEAN_LENGTH / shape, num_sentences)
+    source = random_lengths(random, num_sentences, MEAN_LENGTH)
     target = source * random.lognormal(0.0, 0.2, num_sentences)
     sides = {"source": source, "target": target}
     for side, lengths in sides.items():
@@ -57,6 +56,12 @@ def window_batch(rows: int, length: int, vocab_size: int, seed: int) -> Batch:
         num_source_tokens=rows * length,
         num_target_tokens=rows * length,
     )
+
+
+def random_lengths(random: np.random.Generator, count: int, mean: float) -> npt.NDArray[np.float64]:
+    """Gamma, which vary about their mean as sentences of talks do; not rounded."""
+    shape = (MEAN_LENGTH / DEVIATION) ** 2
+    return random.gamma(shape, mean / shape, count)
 
 
 def random_pieces(

@@ -88,7 +88,21 @@ def windows_work(
             name: memory_for_backward(model, batch, regulariser_weight > 0, precision) / 2**20
             for name, model in models.items()
         },
+        peak_mb={
+            name: memory_of_task(task, device) / 2**20
+            for name, task in work.tasks.items()
+            if device.type == "cuda"
+        },
     )
+
+
+def memory_of_task(task: Callable[[], object], device: torch.device) -> int:
+    """Bytes of a GPU that it takes at most, beside what stays from one run to the next."""
+    task()
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    task()
+    return torch.cuda.max_memory_allocated(device) - before
 
 
 def memory_for_backward(model: Model, batch: Batch, with_penalty: bool, precision: str) -> int:

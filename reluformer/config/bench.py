@@ -13,6 +13,7 @@ from reluformer.attention.base import Attention
 from reluformer.benchmark.attention import PyTorchAttention, attention_work
 from reluformer.benchmark.ctranslate2 import CTranslate2
 from reluformer.benchmark.kernels import kernel_work
+from reluformer.benchmark.packed import packed_work
 from reluformer.benchmark.preprocess import preprocessing_work
 from reluformer.benchmark.profile import Profile, profile_work
 from reluformer.benchmark.pytorch import PyTorchTransformer
@@ -75,6 +76,7 @@ class BenchConfig:
     beam_size: int
     lengths: list[int]
     causal: bool
+    packed: bool
     positions: int
     text: str | None
     lines: int
@@ -92,6 +94,8 @@ class BenchConfig:
             raise UserError(f"`systems` may have {CTRANSLATE2} for what=translate only")
         if self.compile and self.what not in ("train", "windows", "translate"):
             raise UserError("`compile` is for what=train, windows or translate")
+        if self.packed and self.what != "kernels":
+            raise UserError("`packed` is for what=kernels")
         if self.compile and self.precision == "int8":
             raise UserError("`compile` is for fp32 and bf16: leave it off for int8")
         if self.text is None and self.what == "preprocess":
@@ -179,7 +183,7 @@ def bench_kernels(config: BenchConfig) -> Iterator[Work]:
     """Twice for each length; `systems` and `regulariser_weight` have no say."""
     model = config.model
     for length in config.lengths:
-        yield from kernel_work(
+        yield from (packed_work if config.packed else kernel_work)(
             num_heads=model.num_heads,
             head_dim=model.d_model // model.num_heads,
             length=length,

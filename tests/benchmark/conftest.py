@@ -48,6 +48,7 @@ def bench_config():
             "updates": 2,
             "max_tokens": 256,
             "compile": False,
+            "packed": False,
             "regulariser_weight": 0.01,
             "sentences": 3,
             "beam_size": 2,

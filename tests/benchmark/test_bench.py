@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from reluformer.benchmark.packed import cut_lengths
 from reluformer.benchmark.pytorch import PyTorchTransformer
 from reluformer.cli.bench import main
 from reluformer.config.bench import build_systems, run_benchmark
@@ -51,6 +52,25 @@ def test_kernels_are_timed_in_both_directions(bench_config):
         assert list(rates)[-1] == "SDPA as PyTorch chooses"
         assert all(found > 0 for (found,) in rates.values())
         assert report.outcome.columns[:2] == ["system", "TFLOP/s"]
+
+
+def test_kernels_are_timed_on_sentences_without_padding(bench_config):
+    config = bench_config(what="kernels", packed=True, lengths=[8], positions=100, rounds=1)
+    reports = list(run_benchmark(config, "command"))
+    assert len(reports) == 2
+    for report in reports:
+        rates = report.outcome.rates
+        assert "relu, r and e, packed" in rates
+        assert list(rates)[-2:] == ["relu, r and e, padded", "SDPA as PyTorch chooses, padded"]
+        assert all(found > 0 for (found,) in rates.values())
+        assert "100 in all" in report.outcome.conditions
+
+
+@pytest.mark.parametrize(("mean", "positions"), [(1, 1), (28, 1000), (500, 100)])
+def test_packed_sentences_have_just_these_positions(mean, positions):
+    lengths = cut_lengths(mean, positions, seed=1)
+    assert sum(lengths) == positions
+    assert min(lengths) >= 1
 
 
 def test_systems_differ_in_gamma_alone(bench_config):
