@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from reluformer.attention.base import Penalty
 from reluformer.data.batch import Batch
+from reluformer.kernels.linear import linear
 from reluformer.model.transformer import ENCODER_SELF, Transformer
 
 # Rows of logits held at once: enough for full speed, a few MB at usual vocabularies on a CPU.
@@ -129,7 +130,7 @@ class LinearCrossEntropy(torch.autograd.Function):
         rows = GPU_ROWS if states.is_cuda else CPU_ROWS
         for first in range(0, len(states), rows):
             block, truth = states[first : first + rows], target[first : first + rows, None]
-            logits = (block @ weight.t()).to(_wide(states))
+            logits = linear(block, weight, None).to(_wide(states))
             true_logit, logit_sum = logits.gather(1, truth), logits.sum(1, keepdim=True)
             highest = logits.amax(1, keepdim=True)
             odds = logits.sub_(highest).exp_()  # reuses the logits' memory, as do the lines below
@@ -144,7 +145,7 @@ class LinearCrossEntropy(torch.autograd.Function):
                     1, truth, torch.full_like(true_logit, -(1 - smoothing - other))
                 )
                 gradient = gradient.to(states.dtype)
-                state_gradient[first : first + rows] = gradient @ weight
+                state_gradient[first : first + rows] = linear(gradient, weight.t(), None)
                 weight_gradient += gradient.t() @ block
         if state_gradient is not None:
             ctx.save_for_backward(state_gradient, weight_gradient)
