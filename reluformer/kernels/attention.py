@@ -240,11 +240,11 @@ def _gradient_shapes(
 
 
 def like_heads(x: Float[Tensor, "B H T D"]) -> Float[Tensor, "B H T D"]:
-    """In memory as [B, T, H, D] where the kernels run, as [B, H, T, D] elsewhere."""
+    """In memory as [B, T, H, D] where the kernels run, as x elsewhere."""
     batch, heads, rows, size = x.shape
     if runs_triton(x):
         return x.new_empty(batch, rows, heads, size).transpose(1, 2)
-    return x.new_empty(x.shape)
+    return torch.empty_like(x)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reluformer.kernels.problem import Problem
-from reluformer.kernels.products import batched_product
+from reluformer.kernels.products import batched_product, suits_numpy
 from reluformer.visibility import Visibility
 
 Place = tuple[slice, ...]
@@ -50,20 +50,21 @@ GRADIENTS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Block:
-    """Some heads (of all sentences' heads in a row), some of their queries, some of their keys."""
+    """All heads of some sentences or some heads of one; some of their queries, of their keys."""
 
     number: int
+    sentences: slice
     heads: slice
     rows: slice
     columns: slice
 
     @property
     def queries(self) -> Place:
-        return self.heads, self.rows
+        return self.sentences, self.heads, self.rows
 
     @property
     def keys(self) -> Place:
-        return self.heads, self.columns
+        return self.sentences, self.heads, self.columns
 
 
 class Weights:
@@ -72,7 +73,7 @@ class Weights:
     def __init__(
         self, q: Tensor, k: Tensor, gain: Tensor, offset: Tensor | None, problem: Problem
     ) -> None:
-        batch, num_heads, self.num_queries, _ = q.shape
+        self.batch, self.num_heads, self.num_queries, head_dim = q.shape
         self.num_keys = k.shape[-2]
         self.problem = problem
         self.activation = problem.activation
@@ -86,45 +87,58 @@ class Weights:
         n = visibility.num_visible
         kind = torch.promote_types(q.dtype, torch.float32)
         factor = gain.to(kind)[:, None, None] * n.clamp(min=1).to(kind).pow(-problem.alpha)
-        # c relu(z) = relu(c z): the factor goes into q instead of the plane of scores.
-        relu = self.activation == "relu"
-        self.context_factor = None if relu else flat(factor, batch, num_heads).to(q.dtype)
+        relu = self.activation == "relu"  # c relu(z) = relu(c z)
+        self.context_factor = None if relu else factor.to(q.dtype)
         self.score_factor = factor if relu else torch.ones_like(factor)
         if offset is not None:
             self.score_factor = self.score_factor * (n > 1)
-        self.query_factor = self.score_factor * problem.scale
-        self.queries = multiplied(q, self.query_factor)
-        self.key_mask = visibility.key_mask(k)
-        self.keys = flat(k) if self.key_mask is None else multiplied(k, self.key_mask)
-        self.offset = None
-        if offset is not None:
-            self.offset = flat(wide(offset[..., None] * self.score_factor))
-        # A key of zeros has weight 0 of its own accord, where h(0) = 0 and nothing shifts scores.
+        self.offset = None if offset is None else wide(offset[..., None] * self.score_factor)
+        query_factor = (self.score_factor * problem.scale).expand(*q.shape[:3], 1)
+        key_mask = visibility.key_mask(k)
+        # Factors and masks go into what is smaller: queries and keys, or planes of their scores.
+        self.query_factor: Tensor | None = None
+        self.key_mask: Tensor | None = None
+        self.plane_factor: Tensor | None = None
         self.visible: Tensor | None = None
-        shifted = offset is not None or self.activation not in ZERO_AT_ZERO
-        if self.key_mask is not None and shifted:
-            self.visible = flat(self.key_mask, batch, num_heads).transpose(1, 2)
+        if self.num_keys > head_dim:
+            self.query_factor, self.key_mask = query_factor, key_mask
+            self.queries = multiplied(q, query_factor)
+            self.keys = k if key_mask is None else multiplied(k, key_mask)
+            # A key of zeros has weight 0 of its own accord, where h(0) = 0 and nothing is shifted.
+            if offset is None and self.activation in ZERO_AT_ZERO:
+                key_mask = None
+        else:
+            self.queries, self.keys, self.plane_factor = q, k, query_factor
+        if key_mask is not None:
+            self.visible = key_mask.transpose(2, 3)
+        self.views = suits_numpy(q, k.transpose(2, 3))
+        self.queries, self.keys = self.laid_out(self.queries), self.laid_out(self.keys)
         self.seed = 0 if problem.seed is None else int(problem.seed)
 
     def blocks(self) -> Iterator[Block]:
         """All of them, but those parts of causal attention in which no query sees a key."""
-        total, rows, columns = len(self.queries), self.num_queries, self.num_keys
-        heads, height = 1, min(rows, SIDE)
+        rows, columns = self.num_queries, self.num_keys
+        sentences, heads, height = 1, 1, min(rows, SIDE)
         width = BLOCK // max(height, 1)
         if self.problem.causal:  # stripes, which end where the last of their queries sees no more
             height, width = max(16, BLOCK // max(columns, 1)), columns
         if self.whole:
             heads, height, width = BLOCK // (rows * columns), rows, columns
+            sentences, heads = max(heads // self.num_heads, 1), min(heads, self.num_heads)
         places = itertools.product(
-            range(0, total, heads), range(0, rows, max(height, 1)), range(0, columns, max(width, 1))
+            range(0, self.batch, sentences),
+            range(0, self.num_heads, heads),
+            range(0, rows, max(height, 1)),
+            range(0, columns, max(width, 1)),
         )
-        for number, (head, row, column) in enumerate(places):
+        for number, (sentence, head, row, column) in enumerate(places):
             end = min(row + height, rows)
             seen = min(end + columns - rows, columns) if self.problem.causal else columns
             if column < seen:
                 yield Block(
                     number,
-                    slice(head, min(head + heads, total)),
+                    slice(sentence, min(sentence + sentences, self.batch)),
+                    slice(head, min(head + heads, self.num_heads)),
                     slice(row, end),
                     slice(column, min(column + width, seen)),
                 )
@@ -134,18 +148,24 @@ class Weights:
         """Whether a block holds all queries and keys of its heads, and there are some."""
         return 0 < self.num_queries * self.num_keys <= BLOCK
 
+    def laid_out(self, x: Tensor) -> Tensor:
+        """As products want it: NumPy reads any rows in place, PyTorch would copy each time."""
+        return x if self.views else x.contiguous()
+
     def sums_like(self, tensor: Tensor) -> tuple[Tensor, int]:
         """For products that are summed over blocks, and what to multiply it with before each.
 
-        In float32 at least, where there is more than one to sum.
+        It lies in memory as `tensor` does, in float32 at least where there is more than one to sum.
         """
         return (torch.empty_like(tensor), 0) if self.whole else (torch.zeros_like(wide(tensor)), 1)
 
-    def scores(self, block: Block) -> Float[Tensor, "H T S"]:
+    def scores(self, block: Block) -> Float[Tensor, "B H T S"]:
         """z in float32 at least, rounded as queries are; for relu times the factor. Not masked."""
         z = wide(
-            batched_product(self.queries[block.queries], self.keys[block.keys].transpose(1, 2))
+            batched_product(self.queries[block.queries], self.keys[block.keys].transpose(2, 3))
         )
+        if self.plane_factor is not None:
+            z.mul_(self.plane_factor[block.queries])
         return z if self.offset is None else z.sub_(self.offset[block.queries])
 
     def mask(self, values: Tensor, block: Block) -> Tensor:
@@ -155,7 +175,7 @@ class Weights:
             if block.columns.stop > last + 1:
                 values.tril_(last - block.columns.start)
         if self.visible is not None:
-            values.mul_(self.visible[block.heads, :, block.columns])
+            values.mul_(self.visible[block.sentences, :, :, block.columns])
         return values
 
     def kept(self, block: Block, like: Tensor) -> Tensor | None:
@@ -182,17 +202,18 @@ def forward(
             forward(q[queries], k[keys], v[keys], gain, pick(offset, queries), single)
             for queries, keys, single in sequences(problem)
         ]
-        contexts, sums, logs = map(join, zip(*parts, strict=True))
+        contexts, sums, logs = map(join, zip(*parts, strict=True), (q, None, None))
         return contexts, sums, logs
     if needs_float32(q):
         with torch.autocast(q.device.type, enabled=False):
             contexts, sums, logs = forward(q.float(), k.float(), v.float(), gain, offset, problem)
         return contexts.to(q.dtype), sums, logs
-    weights, values = Weights(q, k, gain, offset, problem), flat(v)
-    context, beta = weights.sums_like(weights.queries)
+    weights = Weights(q, k, gain, offset, problem)
+    values = weights.laid_out(v)
+    context, beta = weights.sums_like(q)
     kind = torch.promote_types(q.dtype, torch.float32)
-    sums = q.new_zeros(context.shape[:2] if problem.row_sums else (0,), dtype=kind)
-    logs = q.new_zeros(context.shape[:2] if problem.entropies else (0,), dtype=kind)
+    sums = q.new_zeros(q.shape[:3] if problem.row_sums else (0,), dtype=kind)
+    logs = q.new_zeros(q.shape[:3] if problem.entropies else (0,), dtype=kind)
     for block in weights.blocks():
         place = block.queries
         p = weights.mask(ACTIVATIONS[problem.activation](weights.scores(block)), block)
@@ -205,13 +226,8 @@ def forward(
         add_product(context[place], p.to(v.dtype), values[block.keys], beta)
     context = context.to(v.dtype)
     if weights.context_factor is not None:
-        context = context * weights.context_factor
-    shape = q.shape[:2]
-    return (
-        context.unflatten(0, shape),
-        sums.unflatten(0, shape) if problem.row_sums else sums,
-        logs.unflatten(0, shape) if problem.entropies else logs,
-    )
+        context.mul_(weights.context_factor)
+    return context, sums, logs
 
 
 def backward(
@@ -234,30 +250,31 @@ def backward(
             )
             for queries, keys, single in sequences(problem)
         ]  # fmt: skip
-        d_q, d_k, d_v, d_offset = map(join, zip(*parts, strict=True))
+        d_q, d_k, d_v, d_offset = map(join, zip(*parts, strict=True), (q, k, v, None))
         return d_q, d_k, d_v, d_offset
     if needs_float32(q):
         upstream, *full = (one.float() for one in (d_context, q, k, v))
         with torch.autocast(q.device.type, enabled=False):
             found = backward(upstream, rho, eps, full[0], full[1], full[2], gain, offset, problem)
         return found[0].to(q.dtype), found[1].to(q.dtype), found[2].to(q.dtype), found[3]
-    weights, values, d_context = Weights(q, k, gain, offset, problem), flat(v), flat(d_context)
+    weights = Weights(q, k, gain, offset, problem)
+    values, d_context = weights.laid_out(v), weights.laid_out(d_context)
     if weights.context_factor is not None:
         d_context = d_context * weights.context_factor
     # rho + eps (1 + ln P) = (rho + eps) + eps ln 2 log2 P
     constant = rho if eps is None else eps if rho is None else rho + eps
     slope = None if eps is None else LN2 * eps
-    rows = [None if one is None else wide(flat(one[..., None])) for one in (constant, slope)]
-    d_q, beta = weights.sums_like(weights.queries)
-    d_k, _ = weights.sums_like(weights.keys)
-    d_v, _ = weights.sums_like(values)
+    rows = [None if one is None else wide(one[..., None]) for one in (constant, slope)]
+    d_q, beta = weights.sums_like(q)
+    d_k, _ = weights.sums_like(k)
+    d_v, _ = weights.sums_like(v)
     kind = torch.promote_types(q.dtype, torch.float32)
-    d_offset = d_q.new_zeros(d_q.shape[:2] if offset is not None else (0,), dtype=kind)
+    d_offset = q.new_zeros(q.shape[:3] if offset is not None else (0,), dtype=kind)
     for block in weights.blocks():
         place, keys = block.queries, block.keys
         z = weights.scores(block)
         p = weights.mask(ACTIVATIONS[problem.activation](z), block)
-        d_p = wide(batched_product(d_context[place], values[keys].transpose(1, 2)))
+        d_p = wide(batched_product(d_context[place], values[keys].transpose(2, 3)))
         kept = weights.kept(block, p)
         if kept is not None:
             d_p.mul_(kept)
@@ -265,26 +282,25 @@ def backward(
             d_p.add_(rows[0][place])
         if rows[1] is not None and rows[1][place].any():  # where entropies exceed their margin
             d_p.addcmul_(log2(p), rows[1][place])
-        d_z = weights.mask(GRADIENTS[problem.activation](d_p, z, p), block)
+        d_z = GRADIENTS[problem.activation](d_p, z, p)
+        if problem.activation != "relu":  # whose masked weights of 0 have no gradient
+            d_z = weights.mask(d_z, block)
         if offset is not None:
             d_offset[place] -= d_z.sum(-1)
+        if weights.plane_factor is not None:
+            d_z.mul_(weights.plane_factor[place])
         d_z, p = d_z.to(q.dtype), (p if kept is None else p.mul_(kept)).to(q.dtype)
         add_product(d_q[place], d_z, weights.keys[keys], beta)
-        add_product(d_k[keys], d_z.transpose(1, 2), weights.queries[place], beta)
-        add_product(d_v[keys], p.transpose(1, 2), d_context[place], beta)
+        add_product(d_k[keys], d_z.transpose(2, 3), weights.queries[place], beta)
+        add_product(d_v[keys], p.transpose(2, 3), d_context[place], beta)
     d_q, d_k, d_v = d_q.to(q.dtype), d_k.to(q.dtype), d_v.to(q.dtype)
-    shape = q.shape[:2]
-    d_q, d_k = d_q.unflatten(0, shape), d_k.unflatten(0, shape)
+    if weights.query_factor is not None:
+        d_q.mul_(weights.query_factor)
     if weights.key_mask is not None and problem.activation != "relu":  # of which zeros get none
-        d_k = d_k * weights.key_mask
+        d_k.mul_(weights.key_mask)
     if offset is not None:
-        d_offset = d_offset.unflatten(0, shape) * weights.score_factor.squeeze(-1)
-    return (
-        d_q.mul_(weights.query_factor),
-        d_k,
-        d_v.unflatten(0, shape),
-        d_offset,
-    )
+        d_offset.mul_(weights.score_factor.squeeze(-1))
+    return d_q, d_k, d_v, d_offset
 
 
 def sequences(problem: Problem) -> Iterator[tuple[Place, Place, Problem]]:
@@ -310,25 +326,30 @@ def pick(tensor: Tensor | None, place: Place) -> Tensor | None:
     return None if tensor is None else tensor[place]
 
 
-def join(parts: Sequence[Tensor]) -> Tensor:
-    """One behind another again; what has no elements stays so."""
-    return parts[0] if parts[0].dim() == 1 else torch.cat(list(parts), dim=2)
+def join(parts: Sequence[Tensor], like: Tensor | None) -> Tensor:
+    """One behind another again, in memory as `like`; what has no elements stays so."""
+    if parts[0].dim() == 1:
+        return parts[0]
+    return torch.cat(list(parts), dim=2, out=None if like is None else torch.empty_like(like))
 
 
-def multiplied(x: Float[Tensor, "B H T D"], factor: Tensor) -> Float[Tensor, "BH T D"]:
-    """x times what broadcasts to it, in one pass over memory."""
+def multiplied(x: Float[Tensor, "B H T D"], factor: Tensor) -> Float[Tensor, "B H T D"]:
+    """x times what broadcasts to it, laid out in one pass over memory."""
     out = x.new_empty(x.shape)
-    return torch.mul(x, factor.to(x.dtype), out=out).flatten(0, 1)
+    return torch.mul(x, factor.to(x.dtype), out=out)
 
 
 def add_product(
-    sums: Float[Tensor, "H T D"], left: Float[Tensor, "H T S"], right: Tensor, beta: int
+    sums: Float[Tensor, "B H T D"], left: Float[Tensor, "B H T S"], right: Tensor, beta: int
 ) -> None:
-    """sums = beta sums + left @ right, in place; of 16 bits each product is rounded, no sum."""
+    """sums = beta sums + left @ right, in place; of 16 bits each product is rounded, no sum.
+
+    There is one head of one sentence where sums are added to.
+    """
     if beta == 0:
         batched_product(left, right, out=sums)
     elif sums.dtype == left.dtype:
-        sums.baddbmm_(left, right, beta=beta)
+        sums.flatten(0, 1).baddbmm_(left.flatten(0, 1), right.flatten(0, 1), beta=beta)
     else:
         sums.add_(left @ right)
 
@@ -357,10 +378,3 @@ def log2(p: Tensor) -> Tensor:
         np.log2(positive.numpy(), out=positive.numpy())
         return positive
     return positive.log2_()
-
-
-def flat(tensor: Tensor, batch: int | None = None, heads: int | None = None) -> Tensor:
-    """[B, H, ...] as [BH, ...], after expanding to so many of both if they are given."""
-    if batch is not None and heads is not None:
-        tensor = tensor.expand(batch, heads, *tensor.shape[2:])
-    return tensor.flatten(0, 1)

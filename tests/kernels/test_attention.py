@@ -147,12 +147,33 @@ def on_a_gpu(one: Case) -> tuple[Callable[[], dict[str, Tensor]], list[Tensor]]:
 
 
 @pytest.mark.parametrize("centered", [False, True])
-def test_pytorch_accepts_the_operator(centered: bool) -> None:
+@pytest.mark.parametrize("length", [5, 13])
+@pytest.mark.parametrize("packed", [False, True])
+def test_pytorch_accepts_the_operator(centered: bool, length: int, packed: bool) -> None:
     """Schema, autograd registration, shapes without data, and ahead-of-time compilation."""
-    one = case(5, 5, causal=True, centered=centered, sums=True, head_dim=8)
+    one = case(length, length, causal=True, centered=centered, sums=True, head_dim=8)
     inputs = leaves(one)
     offset = inputs[4] if centered else None
-    torch.library.opcheck(OPERATOR, (*inputs[:4], offset, *values(one.problem)))
+    problem = one.problem
+    if packed:
+        ends = torch.tensor([0, 3, length], dtype=torch.int32)
+        unpadded = {"query_lengths": None, "key_lengths": None}
+        problem = replace(problem, **unpadded, query_starts=ends, key_starts=ends)
+    torch.library.opcheck(OPERATOR, (*inputs[:4], offset, *values(problem)))
+
+
+def test_results_lie_in_memory_as_what_they_are_made_of() -> None:
+    """Heads inside positions, as the projections leave them and the next one reads them."""
+    gain = torch.ones(2)
+    for length in (6, 20):
+        projected = torch.randn(2, length, 3 * 16).split(16, 2)
+        q, k, v = (one.unflatten(2, (2, 8)).transpose(1, 2).requires_grad_() for one in projected)
+        found = pointwise_attention(
+            q, k, v, Visibility(length, length), activation="relu", gain=gain, alpha=0.5, scale=1.0
+        )
+        gradients = torch.autograd.grad(found.contexts.square().sum(), (q, k, v))
+        for one in (found.contexts, *gradients):
+            assert one.transpose(1, 2).is_contiguous(), length
 
 
 def test_compiles_as_one_graph() -> None:

@@ -50,11 +50,12 @@ def test_blocks_cover_every_visible_pair_once(
     monkeypatch.setattr(blocked, "SIDE", side)
     one = case(37, 20, causal=causal, padded=False)
     weights = blocked.Weights(one.q, one.k, one.gain, None, one.problem)
-    covered = torch.zeros(4, 37, 20, dtype=torch.int64)
-    for place in weights.blocks():
-        pairs = torch.ones_like(covered[place.heads, place.rows, place.columns])
-        assert weights.mask(pairs, place).any()  # none is in vain
-        covered[place.heads, place.rows, place.columns] += pairs
+    covered = torch.zeros(2, 2, 37, 20, dtype=torch.int64)
+    for block in weights.blocks():
+        place = *block.queries, block.columns
+        pairs = torch.ones_like(covered[place])
+        assert weights.mask(pairs, block).any()  # none is in vain
+        covered[place] += pairs
     queries, keys = torch.arange(37)[:, None], torch.arange(20)
     assert (covered == (keys <= queries - 17 if causal else torch.tensor(1))).all()
 
