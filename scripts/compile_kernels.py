@@ -7,6 +7,7 @@ import argparse
 import itertools
 import json
 import os
+import random
 import re
 import subprocess
 from collections import defaultdict
@@ -194,12 +195,17 @@ def main() -> None:
         "--all",
         action="store_true",
         help="each tile with every choice of activation, layout, causality, centring, sums,"
-        " dropout and precision (an hour), not only what trains ReLUFormer with most",
+        " dropout and precision (hours), not only what trains ReLUFormer with most",
+    )
+    parser.add_argument(
+        "--sample", type=int, metavar="N", help="only N of them, the same each time"
     )
     parser.add_argument("--json", action="store_true", help="a line for each configuration")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     chosen = parser.parse_args()
     wanted = list(configurations(chosen.dtype, chosen.all))
+    if chosen.sample is not None:
+        wanted = random.Random(1).sample(wanted, min(chosen.sample, len(wanted)))
     found = []
     with Pool(chosen.jobs, maxtasksperchild=100) as pool:
         for one in tqdm(pool.imap(compiled, wanted), total=len(wanted), disable=None):

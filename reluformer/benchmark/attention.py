@@ -42,8 +42,9 @@ def attention_work(
     """
     sentences = max(1, positions // length)
     generator = torch.Generator().manual_seed(seed)
-    shape = (sentences, num_heads, length, head_dim)
-    drawn = [torch.randn(shape, generator=generator).to(device) for _ in range(4)]
+    shape = (sentences, length, num_heads, head_dim)
+    # Heads lie inside positions, as the projections leave them.
+    drawn = [torch.randn(shape, generator=generator).to(device).transpose(1, 2) for _ in range(4)]
     inputs, upstream = [one.requires_grad_() for one in drawn[:3]], drawn[3]
     visibility = Visibility(length, length, causal=causal, device=device)
     tasks = {

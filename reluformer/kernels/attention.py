@@ -25,7 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reluformer.kernels import blocked
-from reluformer.kernels.problem import SCHEMA, Problem
+from reluformer.kernels.problem import SCHEMA, Problem, empty_heads
 from reluformer.visibility import Visibility
 
 TRITON_HEAD_DIMS = (32, 64, 128)
@@ -219,7 +219,7 @@ def _shapes(
     wide = torch.promote_types(q.dtype, torch.float32)
     wanted = problem.row_sums, problem.entropies
     sums, logs = (q.new_empty(q.shape[:-1] if one else (0,), dtype=wide) for one in wanted)
-    return like_heads(q), sums, logs
+    return empty_heads(q), sums, logs
 
 
 @BACKWARD.register_fake
@@ -236,15 +236,7 @@ def _gradient_shapes(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     wide = torch.promote_types(q.dtype, torch.float32)
     d_offset = q.new_empty(q.shape[:-1] if offset is not None else (0,), dtype=wide)
-    return like_heads(q), like_heads(k), like_heads(v), d_offset
-
-
-def like_heads(x: Float[Tensor, "B H T D"]) -> Float[Tensor, "B H T D"]:
-    """In memory as [B, T, H, D] where the kernels run, as x elsewhere."""
-    batch, heads, rows, size = x.shape
-    if runs_triton(x):
-        return x.new_empty(batch, rows, heads, size).transpose(1, 2)
-    return torch.empty_like(x)
+    return empty_heads(q), empty_heads(k), empty_heads(v), d_offset
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from reluformer.kernels.problem import Problem
+from reluformer.kernels.problem import Problem, empty_heads
 from reluformer.kernels.products import batched_product, suits_numpy
 from reluformer.visibility import Visibility
 
@@ -155,9 +155,10 @@ class Weights:
     def sums_like(self, tensor: Tensor) -> tuple[Tensor, int]:
         """For products that are summed over blocks, and what to multiply it with before each.
 
-        It lies in memory as `tensor` does, in float32 at least where there is more than one to sum.
+        In float32 at least, where there is more than one to sum.
         """
-        return (torch.empty_like(tensor), 0) if self.whole else (torch.zeros_like(wide(tensor)), 1)
+        room = empty_heads(tensor)
+        return (room, 0) if self.whole else (wide(room).zero_(), 1)
 
     def scores(self, block: Block) -> Float[Tensor, "B H T S"]:
         """z in float32 at least, rounded as queries are; for relu times the factor. Not masked."""
@@ -327,10 +328,10 @@ def pick(tensor: Tensor | None, place: Place) -> Tensor | None:
 
 
 def join(parts: Sequence[Tensor], like: Tensor | None) -> Tensor:
-    """One behind another again, in memory as `like`; what has no elements stays so."""
+    """One behind another again, as heads like those of `like`; what is empty stays so."""
     if parts[0].dim() == 1:
         return parts[0]
-    return torch.cat(list(parts), dim=2, out=None if like is None else torch.empty_like(like))
+    return torch.cat(list(parts), dim=2, out=None if like is None else empty_heads(like))
 
 
 def multiplied(x: Float[Tensor, "B H T D"], factor: Tensor) -> Float[Tensor, "B H T D"]:

@@ -9,7 +9,7 @@ import triton
 from torch import Tensor
 
 from reluformer.kernels import triton_backward, triton_forward
-from reluformer.kernels.problem import Problem
+from reluformer.kernels.problem import Problem, empty_heads
 
 
 class Tile(NamedTuple):
@@ -198,9 +198,3 @@ def sums_strides(q: Tensor, problem: Problem) -> list[int]:
     """Of batch and head in what has one number for each query."""
     _, heads, rows, _ = q.shape
     return [0 if problem.packed else heads * rows, rows]
-
-
-def empty_heads(like: Tensor) -> Tensor:
-    """[B, H, T, D] that lies in memory as [B, T, H, D], as the next projection reads it."""
-    batch, heads, rows, head_dim = like.shape
-    return like.new_empty(batch, rows, heads, head_dim).transpose(1, 2)

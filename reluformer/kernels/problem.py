@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -45,3 +46,12 @@ SCHEMA = (
     "float dropout, SymInt longest_query, SymInt longest_key, Tensor? query_lengths, "
     "Tensor? key_lengths, Tensor? query_starts, Tensor? key_starts, Tensor? seed"
 )
+
+
+def empty_heads(like: Float[Tensor, "B H T D"]) -> Float[Tensor, "B H T D"]:
+    """Room for a result that lies in memory as [B, T, H, D], as the next projection reads it.
+
+    Wherever `like` lies: torch.compile may lay it out anew, but not what an operator returns.
+    """
+    batch, heads, rows, head_dim = like.shape
+    return like.new_empty(batch, rows, heads, head_dim).transpose(1, 2)

@@ -162,18 +162,20 @@ def test_pytorch_accepts_the_operator(centered: bool, length: int, packed: bool)
     torch.library.opcheck(OPERATOR, (*inputs[:4], offset, *values(problem)))
 
 
-def test_results_lie_in_memory_as_what_they_are_made_of() -> None:
-    """Heads inside positions, as the projections leave them and the next one reads them."""
+@pytest.mark.parametrize("length", [6, 20, 600])
+def test_results_have_heads_inside_positions_wherever_inputs_lie(length: int) -> None:
+    """As the next projection reads them, and as torch.compile is told beforehand."""
     gain = torch.ones(2)
-    for length in (6, 20):
-        projected = torch.randn(2, length, 3 * 16).split(16, 2)
-        q, k, v = (one.unflatten(2, (2, 8)).transpose(1, 2).requires_grad_() for one in projected)
+    projected = torch.randn(2, length, 3 * 16).split(16, 2)
+    inside = [one.unflatten(2, (2, 8)).transpose(1, 2) for one in projected]
+    for layout in (inside, [one.contiguous() for one in inside]):
+        q, k, v = (one.detach().requires_grad_() for one in layout)
         found = pointwise_attention(
             q, k, v, Visibility(length, length), activation="relu", gain=gain, alpha=0.5, scale=1.0
         )
         gradients = torch.autograd.grad(found.contexts.square().sum(), (q, k, v))
         for one in (found.contexts, *gradients):
-            assert one.transpose(1, 2).is_contiguous(), length
+            assert one.transpose(1, 2).is_contiguous()
 
 
 def test_compiles_as_one_graph() -> None:
