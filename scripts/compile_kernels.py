@@ -138,6 +138,8 @@ def absent(options: dict[str, Any]) -> set[str]:
     """The tensors that are not given where these options are chosen."""
     needed_by = {
         "SEED": options["DROPOUT"],
+        "RHO": options["ROW_SUM"],
+        "EPS": options["ENTROPY"],
         "OFFSET": options["CENTERED"],
         "DELTA": options["ACTIVATION"] == "softmax",
         "QUERY_STARTS": options["PACKED"],
@@ -203,6 +205,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="a line for each configuration")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     chosen = parser.parse_args()
+    if chosen.jobs < 1 or (chosen.sample is not None and chosen.sample < 1):
+        parser.error("--jobs and --sample must be 1 or more")
     wanted = list(configurations(chosen.dtype, chosen.all))
     if chosen.sample is not None:
         wanted = random.Random(1).sample(wanted, min(chosen.sample, len(wanted)))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from reluformer.attention.base import Attention
 from reluformer.benchmark.rounds import Work
+from reluformer.training.memory import keep_freed_memory
 from reluformer.training.update import autocast
 from reluformer.visibility import Visibility
 
@@ -40,6 +41,7 @@ def attention_work(
     Each system goes forward and backward, by queries, keys, values and its own parameters, in
     every round; the regulariser of those that have one is part of it on request.
     """
+    keep_freed_memory()  # as reluformer-train does; all systems gain by it
     sentences = max(1, positions // length)
     generator = torch.Generator().manual_seed(seed)
     shape = (sentences, length, num_heads, head_dim)

@@ -54,12 +54,13 @@ def packed_work(
     for place, direction in enumerate(("forward", "backward")):
         tasks = {name: partial(repeat, runs[place], repeats) for name, runs in systems.items()}
         yield Work(
-            title=f"Kernels, {direction}, sentences of {length} positions on average, "
+            title=f"Kernels, {direction}, sentences of about {length} positions, "
             f"{'' if causal else 'not '}causal",
             unit="positions",
             amount=repeats * positions,
             tasks=tasks,
-            conditions=f"{len(lengths)} sentences of 1 to {longest} positions, {positions} in all, "
+            conditions=f"{len(lengths)} sentences of {min(lengths)} to {longest} positions, "
+            f"{positions} in all, "
             f"{num_heads} heads of {head_dim}, {str(dtype).removeprefix('torch.')}, {repeats} "
             f"calls a timing: {positions / 1e-4:.4g} positions/s are 100 us a call; padded: "
             f"{len(lengths) * longest} positions",

@@ -57,7 +57,7 @@ class Outcome:
 
     The systems are compared with the last of them. `parameters` are those of models, `memory_mb`
     is what the forward pass of one batch keeps for the backward pass, `peak_mb` what a GPU needs
-    at most for a round, where they are measured.
+    at most in a round beside what stays (weights, optimiser), where they are measured.
     """
 
     title: str
@@ -73,7 +73,7 @@ class Outcome:
         columns = [self.unit, "lowest to highest", "times the last"]
         sizes = ["parameters"] if self.parameters else []
         memory = ["MB for backward"] if self.memory_mb else []
-        peak = ["MB at most"] if self.peak_mb else []
+        peak = ["MB a round adds"] if self.peak_mb else []
         return ["system", *sizes, *columns, *memory, *peak]
 
     def rows(self) -> Iterator[list[str]]:

@@ -15,7 +15,8 @@ class Work:
     """What is to be measured: the same work for each system by name, `amount` units of it a run.
 
     `parameters` are those of models, `memory_mb` is what the forward pass of one batch keeps for
-    the backward pass, where it is of interest; `peak_mb` what a GPU needs at most for a run.
+    the backward pass, where it is of interest; `peak_mb` what a GPU needs at most in a run
+    beside what stays from one to the next.
     """
 
     title: str

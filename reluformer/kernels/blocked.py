@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reluformer.kernels.problem import Problem, empty_heads
-from reluformer.kernels.products import batched_product, suits_numpy
+from reluformer.kernels.products import batched_product, reads_views
 from reluformer.visibility import Visibility
 
 Place = tuple[slice, ...]
@@ -111,20 +111,20 @@ class Weights:
             self.queries, self.keys, self.plane_factor = q, k, query_factor
         if key_mask is not None:
             self.visible = key_mask.transpose(2, 3)
-        self.views = suits_numpy(q, k.transpose(2, 3))
+        self.views = reads_views(q, k.transpose(2, 3))
         self.queries, self.keys = self.laid_out(self.queries), self.laid_out(self.keys)
         self.seed = 0 if problem.seed is None else int(problem.seed)
 
     def blocks(self) -> Iterator[Block]:
         """All of them, but those parts of causal attention in which no query sees a key."""
-        rows, columns = self.num_queries, self.num_keys
+        rows, columns, num_heads = self.num_queries, self.num_keys, max(self.num_heads, 1)
         sentences, heads, height = 1, 1, min(rows, SIDE)
         width = BLOCK // max(height, 1)
         if self.problem.causal:  # stripes, which end where the last of their queries sees no more
             height, width = max(16, BLOCK // max(columns, 1)), columns
         if self.whole:
             heads, height, width = BLOCK // (rows * columns), rows, columns
-            sentences, heads = max(heads // self.num_heads, 1), min(heads, self.num_heads)
+            sentences, heads = max(heads // num_heads, 1), min(heads, num_heads)
         places = itertools.product(
             range(0, self.batch, sentences),
             range(0, self.num_heads, heads),
@@ -149,7 +149,7 @@ class Weights:
         return 0 < self.num_queries * self.num_keys <= BLOCK
 
     def laid_out(self, x: Tensor) -> Tensor:
-        """As products want it: NumPy reads any rows in place, PyTorch would copy each time."""
+        """As products want it: where rows are not read in place, they are copied once."""
         return x if self.views else x.contiguous()
 
     def sums_like(self, tensor: Tensor) -> tuple[Tensor, int]:
@@ -331,7 +331,8 @@ def join(parts: Sequence[Tensor], like: Tensor | None) -> Tensor:
     """One behind another again, as heads like those of `like`; what is empty stays so."""
     if parts[0].dim() == 1:
         return parts[0]
-    return torch.cat(list(parts), dim=2, out=None if like is None else empty_heads(like))
+    whole = torch.cat(list(parts), dim=2)
+    return whole if like is None else empty_heads(like).copy_(whole)
 
 
 def multiplied(x: Float[Tensor, "B H T D"], factor: Tensor) -> Float[Tensor, "B H T D"]:

@@ -198,6 +198,19 @@ def test_compiles_as_one_graph() -> None:
         torch.testing.assert_close(gradient, wanted)
 
 
+@pytest.mark.parametrize("lengths", [[0, 1], [1], [0, 0]])
+def test_packed_sequences_of_one_row_in_all(lengths: list[int]) -> None:
+    """Whose row is part of a fused projection, with strides of its own."""
+    q, k, v = torch.randn(sum(lengths), 3, 2, 8).unbind(1)
+    starts = torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32)
+    found = packed_pointwise_attention(
+        q, k, v, starts, starts, 1, 1,
+        causal=True, activation="identity", gain=torch.ones(2), alpha=0.5, scale=1.0,
+    )  # fmt: skip
+    expected = (q * k).sum(-1, keepdim=True) * v
+    torch.testing.assert_close(found.contexts, expected)
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_packed_sequences_are_those_one_by_one(causal: bool) -> None:
     """Lengths 4, 0, 7 and 1 with keys of 5, 2, 7 and 0."""

@@ -40,6 +40,18 @@ def test_any_layout(shape, transposed, heads, counted):
     assert len(counted) == 2
 
 
+@pytest.mark.parametrize("length", [3, 70])
+def test_heads_inside_positions(length, counted):
+    """Beyond what NumPy takes they are PyTorch's, sentence by sentence."""
+    q, k, v = torch.randn(3, 5, length, 2, 64).transpose(2, 3)
+    scores = batched_product(q, k.transpose(2, 3))
+    torch.testing.assert_close(scores, q.contiguous() @ k.contiguous().transpose(2, 3))
+    room = torch.empty(5, length, 2, 64).transpose(1, 2)
+    batched_product(scores, v, out=room)
+    torch.testing.assert_close(room, scores @ v.contiguous())
+    assert len(counted) == (2 if length == 3 else 0)
+
+
 def test_slices_and_repeated_rows(counted):
     wide = torch.randn(4, 9, 20)
     left, right = wide[:, 2:5, 3:10], torch.randn(1, 7, 6).expand(4, -1, -1)
