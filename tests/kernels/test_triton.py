@@ -157,8 +157,13 @@ def test_packed_sequences_equal_padded_ones(dtype: torch.dtype) -> None:
             torch.testing.assert_close(whole[:, :, here], part, **close)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("length", [32, 64, 128, 160])
+@pytest.mark.parametrize(
+    ("dtype", "length"),
+    [
+        *((torch.float32, length) for length in (32, 64)),
+        *((torch.float16, length) for length in (32, 64, 128, 160)),
+    ],
+)
 def test_dropout_drops_the_same_weights_in_all_kernels(dtype: torch.dtype, length: int) -> None:
     """Values and upstream gradients that pick out a key and a query each show the weights."""
     close = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 3e-3, "atol": 4e-3}
