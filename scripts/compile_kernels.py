@@ -64,7 +64,7 @@ def configurations(dtype: str, everything: bool) -> Iterator[Configuration]:
 
 
 def options(float32: bool) -> Iterator[dict[str, Any]]:
-    """Every choice that a program can make; products of float32 are exact or TensorFloat32."""
+    """The choices of our models and those of packed sequences; float32 is exact or TensorFloat32."""
     free = itertools.product(
         ACTIVATIONS, LAYOUTS, (False, True), (False, True), SUMS, (False, True)
     )

@@ -2,8 +2,8 @@
 
 NumPy's BLAS, OpenBLAS, has kernels of its own for small matrices there, and MKL's batched product,
 which PyTorch takes, has none: it needs two to four times as long for the few queries of a search,
-or for sentences. NumPy multiplies one matrix after the other on one thread. There, heads that lie
-inside positions are not copied next to each other first, by NumPy nor by PyTorch.
+or for sentences. NumPy multiplies one matrix after the other on one thread. On one thread of any
+CPU heads that lie inside positions are not copied next to each other first, by NumPy nor PyTorch.
 """
 
 import math

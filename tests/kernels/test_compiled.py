@@ -1,6 +1,6 @@
-"""The Triton kernels compiled for a Hopper GPU, which takes none: every tile of 16 bits fits.
+"""The Triton kernels compiled for a Hopper GPU, which takes none: every tile of bf16 fits.
 
-For ReLU on padded sentences; the script with --all goes through all other choices.
+For ReLU on padded sentences with all options on; the script with --all goes through all other choices.
 """
 
 import json
@@ -15,7 +15,7 @@ pytest.importorskip("triton")
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compile_kernels.py"
 
 
-def test_no_configuration_spills_registers(tmp_path: Path) -> None:
+def test_no_tile_spills_registers(tmp_path: Path) -> None:
     """Compiled with everything in them that ReLUFormer trains with, in a process of its own, as
     this one has Triton's interpreter."""
     done = subprocess.run(
