@@ -64,7 +64,7 @@ def configurations(dtype: str, everything: bool) -> Iterator[Configuration]:
 
 
 def options(float32: bool) -> Iterator[dict[str, Any]]:
-    """The choices of our models and those of packed sequences; float32 is exact or TensorFloat32."""
+    """The choices of our models and of packed sequences; float32 is exact or TensorFloat32."""
     free = itertools.product(
         ACTIVATIONS, LAYOUTS, (False, True), (False, True), SUMS, (False, True)
     )

@@ -1,6 +1,6 @@
 """The Triton kernels compiled for a Hopper GPU, which takes none: every tile of bf16 fits.
 
-For ReLU on padded sentences with all options on; the script with --all goes through all other choices.
+For ReLU on padded sentences with all options on; the script with --all has the other choices.
 """
 
 import json
