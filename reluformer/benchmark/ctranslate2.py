@@ -14,6 +14,7 @@ from reluformer.decoding.search import NEVER
 from reluformer.errors import UserError
 from reluformer.model.layers import Residual
 from reluformer.model.transformer import Transformer, count_parameters
+from reluformer.threads import set_threads
 
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 NAMES = {BOS: "<s>", EOS: "</s>", UNK: "<unk>"}
@@ -47,7 +48,7 @@ class CTranslate2:
                 )
             except ValueError as problem:
                 raise UserError(f"CTranslate2: {problem}") from None
-        torch.set_num_threads(threads)  # PyTorch's are now its intra_threads, too
+        set_threads(threads)  # PyTorch's are now its intra_threads, too
 
     def translate(
         self, batches: Sequence[Sequence[Sequence[int]]], beam_size: int, length: int

@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 
 from reluformer.cli import train, translate
@@ -41,6 +40,7 @@ from reluformer.config.translation import TranslateConfig
 from reluformer.console import console
 from reluformer.data.processes import available_cores
 from reluformer.errors import UserError
+from reluformer.threads import set_threads
 
 LAUNCHER = ("hydra/launcher", "hydra.launcher")  # maybe after + or ++
 
@@ -138,7 +138,7 @@ def work(output: Path, number: int) -> None:
         raise UserError(f"`job` is a number of {output}'s plan, for this command's own calls")
     job, config = job_of(written["jobs"][number]), CompareConfig(**written["settings"])
     if config.threads:
-        torch.set_num_threads(config.threads)
+        set_threads(config.threads)
     try:
         supervisor.report(run_job(job, supervisor.stopped, lambda job: measure(config, job)))
     except Exception as error:

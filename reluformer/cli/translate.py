@@ -5,8 +5,6 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
 from reluformer.cli.app import command
 from reluformer.config.run import load_run
 from reluformer.config.translation import TranslateConfig, build_translator
@@ -16,6 +14,7 @@ from reluformer.decoding.formats import choose_format
 from reluformer.decoding.translate import Translator
 from reluformer.durable import write_whole
 from reluformer.errors import UserError
+from reluformer.threads import set_threads
 
 
 @command("translate", TranslateConfig)
@@ -40,7 +39,7 @@ def main(config: TranslateConfig) -> None:
         reluformer-translate run=R input=docs.de output=docs.en documents.overlap=2
     """
     if config.threads is not None:
-        torch.set_num_threads(config.threads)
+        set_threads(config.threads)
     if config.input is None and sys.stdin is None:
         raise UserError("standard input is closed: name an `input`")
     if config.output is None and sys.stdout is None:

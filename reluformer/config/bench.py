@@ -33,6 +33,7 @@ from reluformer.errors import UserError
 from reluformer.model.compiling import compile_layers
 from reluformer.model.precision import PRECISIONS
 from reluformer.model.transformer import SITES, Transformer
+from reluformer.threads import set_threads
 
 ALL = "all"
 RIVAL, RIVAL_LABEL = "pytorch", "PyTorch nn.Transformer"
@@ -137,7 +138,7 @@ class BenchConfig:
 def run_benchmark(config: BenchConfig, command: str) -> Iterator[Report]:
     """Measure, one table after another; `command` is what the user typed, for the record."""
     if config.threads:
-        torch.set_num_threads(config.threads)
+        set_threads(config.threads)
     device = choose_device(config.device)
     machine = Machine.here(device)
     for work in BENCHMARKS[config.what](config):

@@ -26,6 +26,7 @@ from reluformer.data.windows import WindowedSequences, WindowOptions, open_windo
 from reluformer.durable import write_json
 from reluformer.errors import TrainingFailedError, UserError, is_out_of_memory
 from reluformer.model.transformer import Transformer, count_parameters
+from reluformer.threads import set_threads
 from reluformer.training.calibration import calibrate_gamma
 from reluformer.training.checkpoint import checkpoint_path, load_weights
 from reluformer.training.loop import Training, memory_in_use
@@ -48,7 +49,7 @@ def train_run(config: TrainConfig) -> None:
     """
     keep_freed_memory()
     if config.threads:
-        torch.set_num_threads(config.threads)
+        set_threads(config.threads)
     if config.train.deterministic:
         add_in_fixed_order()
     with StopRequest() as stop:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from reluformer.data.processes import available_cores
+from reluformer.threads import one_thread
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,9 +30,5 @@ def side_by_side(
     if device.type != "cpu" or at_once == 1 or len(items) < at_once:
         yield from map(function, items)
         return
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(at_once) as pool:
-            yield from pool.map(function, items)
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(), ThreadPoolExecutor(at_once) as pool:
+        yield from pool.map(function, items)

@@ -21,10 +21,10 @@ from reluformer.kernels.products import batched_product, reads_views
 from reluformer.visibility import Visibility
 
 Place = tuple[slice, ...]
-# Scores in a block: 1 MB of float32, about what a core's second-level cache holds. Of long
-# sequences a square of them, which touches the fewest queries and keys, unless they are causal.
-BLOCK = 2**18
-SIDE = 2**9
+# Scores in a block: 2 MB of float32, so that the calls for one take a small part of its time. Of
+# long sequences half a square of them, as that touches few queries and keys, unless causal.
+BLOCK = 2**19
+SIDE = 2**10
 LN2 = math.log(2)
 HALVES = (torch.bfloat16, torch.float16)
 ZERO_AT_ZERO = ("relu", "relu_squared", "gelu", "identity")
@@ -350,10 +350,8 @@ def add_product(
     """
     if beta == 0:
         batched_product(left, right, out=sums)
-    elif sums.dtype == left.dtype:
-        sums.flatten(0, 1).baddbmm_(left.flatten(0, 1), right.flatten(0, 1), beta=beta)
     else:
-        sums.add_(left @ right)
+        sums.add_(batched_product(left, right))
 
 
 def needs_float32(q: Tensor) -> bool:

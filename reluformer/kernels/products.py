@@ -2,8 +2,9 @@
 
 NumPy's BLAS, OpenBLAS, has kernels of its own for small matrices there, and MKL's batched product,
 which PyTorch takes, has none: it needs two to four times as long for the few queries of a search,
-or for sentences. NumPy multiplies one matrix after the other on one thread. On one thread of any
-CPU heads that lie inside positions are not copied next to each other first, by NumPy nor PyTorch.
+or for sentences, and a fifth longer for hundreds of positions. NumPy multiplies one matrix after
+the other. On one thread of any CPU heads that lie inside positions are not copied next to each
+other first, by NumPy nor PyTorch.
 """
 
 import math
@@ -13,7 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-SMALL = 2**18  # multiplications of one product; beyond, OpenBLAS would start threads
+from reluformer.threads import numpy_threads
+
+SMALL = 2**18  # multiplications of one product, for which OpenBLAS never starts threads
 
 
 def batched_product(
@@ -54,10 +57,12 @@ def reads_views(left: Tensor, right: Tensor) -> bool:
 
 
 def suits_numpy(left: Tensor, right: Tensor) -> bool:
+    multiplications = math.prod(left.shape[-2:]) * right.shape[-1]
     return (
         reads_views(left, right)
-        and 0 < math.prod(left.shape[-2:]) * right.shape[-1] <= SMALL
+        and multiplications > 0
         and torch.cpu._is_avx512_supported()
+        and (multiplications <= SMALL or numpy_threads() == 1)
     )
 
 

@@ -13,6 +13,7 @@ def counted(monkeypatch):
     calls = []
     matmul = products.np.matmul
     monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: True)
+    monkeypatch.setattr(products, "numpy_threads", lambda: 2)
     monkeypatch.setattr(
         products.np, "matmul", lambda *given, **named: calls.append(1) or matmul(*given, **named)
     )
@@ -40,16 +41,17 @@ def test_any_layout(shape, transposed, heads, counted):
     assert len(counted) == 2
 
 
-@pytest.mark.parametrize("length", [3, 70])
-def test_heads_inside_positions(length, counted):
-    """Beyond what NumPy takes they are PyTorch's, sentence by sentence."""
+@pytest.mark.parametrize(("length", "threads"), [(3, 2), (70, 2), (70, 1), (70, 0)])
+def test_heads_inside_positions(length, threads, counted, monkeypatch):
+    """Large ones are PyTorch's, sentence by sentence, unless NumPy keeps to one thread."""
+    monkeypatch.setattr(products, "numpy_threads", lambda: threads)
     q, k, v = torch.randn(3, 5, length, 2, 64).transpose(2, 3)
     scores = batched_product(q, k.transpose(2, 3))
     torch.testing.assert_close(scores, q.contiguous() @ k.contiguous().transpose(2, 3))
     room = torch.empty(5, length, 2, 64).transpose(1, 2)
     batched_product(scores, v, out=room)
     torch.testing.assert_close(room, scores @ v.contiguous())
-    assert len(counted) == (2 if length == 3 else 0)
+    assert len(counted) == (2 if length == 3 or threads == 1 else 0)
 
 
 def test_slices_and_repeated_rows(counted):
