@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from reluformer.attention.base import Penalty
 from reluformer.data.batch import Batch
+from reluformer.kernels.cross_entropy import cross_entropy_
 from reluformer.kernels.linear import linear
 from reluformer.model.transformer import ENCODER_SELF, Transformer
 
@@ -101,12 +102,9 @@ def _mean(terms: list[Tensor]) -> Tensor:
 class LinearCrossEntropy(torch.autograd.Function):
     """Output projection and label-smoothed cross-entropy in one, never holding all logits.
 
-    Of N tokens it gives the summed smoothed loss and the summed nll, in nats. Smoothing is
-    fairseq's: with e = smoothing / (V - 1), loss = (1 - smoothing - e) nll + e sum_v(-ln p_v),
-    so that the true type keeps 1 - smoothing and every other one has e.
-
-    The gradient of the loss by the logits is p - e - (1 - smoothing - e) onehot, so forward
-    computes all gradients while a block of logits is at hand. Only the first output has one.
+    Of N tokens it gives the summed smoothed loss and the summed nll, in nats (`cross_entropy_`).
+    Forward computes all gradients while a block of logits is at hand. Only the first output has
+    one.
     """
 
     @staticmethod
@@ -118,8 +116,6 @@ class LinearCrossEntropy(torch.autograd.Function):
         smoothing: float,
         with_gradient: bool,
     ) -> tuple[Tensor, Tensor]:
-        vocab_size = weight.shape[0]
-        other = smoothing / (vocab_size - 1)
         weight = weight.to(states.dtype)
         loss, nll = (
             states.new_zeros((), dtype=_wide(states)),
@@ -129,22 +125,12 @@ class LinearCrossEntropy(torch.autograd.Function):
         weight_gradient = torch.zeros_like(weight, dtype=_wide(states)) if with_gradient else None
         rows = GPU_ROWS if states.is_cuda else CPU_ROWS
         for first in range(0, len(states), rows):
-            block, truth = states[first : first + rows], target[first : first + rows, None]
-            logits = linear(block, weight, None).to(_wide(states))
-            true_logit, logit_sum = logits.gather(1, truth), logits.sum(1, keepdim=True)
-            highest = logits.amax(1, keepdim=True)
-            odds = logits.sub_(highest).exp_()  # reuses the logits' memory, as do the lines below
-            odds_sum = odds.sum(1, keepdim=True)
-            log_z = highest + odds_sum.log()
-            nll = nll + (log_z - true_logit).sum()
-            loss = loss + (1 - smoothing - other) * (log_z - true_logit).sum()
-            loss = loss + other * (vocab_size * log_z - logit_sum).sum()
+            block, truth = states[first : first + rows], target[first : first + rows]
+            logits = linear(block, weight, None)
+            losses, nlls = cross_entropy_(logits, truth, smoothing, with_gradient)
+            loss, nll = loss + losses.sum(), nll + nlls.sum()
             if state_gradient is not None and weight_gradient is not None:
-                gradient = odds.div_(odds_sum).sub_(other)
-                gradient.scatter_add_(
-                    1, truth, torch.full_like(true_logit, -(1 - smoothing - other))
-                )
-                gradient = gradient.to(states.dtype)
+                gradient = logits  # which lies where they were
                 state_gradient[first : first + rows] = linear(gradient, weight.t(), None)
                 weight_gradient += gradient.t() @ block
         if state_gradient is not None:
