@@ -13,7 +13,8 @@ entropy of P / r is ln r - e / r. For upstream gradients dO, rho = dL/dr and eps
 
 with the slope of ReLU taken as 0 at 0. A dead row (all scores at most 0) has O = r = e = 0 and no
 gradient. Triton kernels compute this on a GPU, blocks of PyTorch elsewhere; both are one operator
-to autograd, torch.compile and CUDA graphs.
+to autograd, torch.compile and CUDA graphs. P itself is kept for the backward pass in one case:
+relu's, of few keys, on a CPU, where computing it twice would take a sixth of the time.
 """
 
 from functools import cache
@@ -28,6 +29,7 @@ from reluformer.kernels import blocked
 from reluformer.kernels.problem import SCHEMA, Problem, empty_heads
 from reluformer.visibility import Visibility
 
+FEW_KEYS = 2  # times the head size: what is kept is then twice as large as queries at most
 TRITON_HEAD_DIMS = (32, 64, 128)
 TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -62,6 +64,7 @@ def pointwise_attention(
     """
     assert visibility.chosen is None, "for whole sequences, not for steps of a search"
     assert activation == "relu" or not (row_sums or entropies)
+    q, k, v = as_one_type(q, k, v)
     problem = Problem(
         activation,
         visibility.causal,
@@ -75,8 +78,9 @@ def pointwise_attention(
         query_lengths=visibility.query_lengths,
         key_lengths=visibility.key_lengths,
         seed=draw_seed(q.device) if dropout else None,
+        keep_weights=activation == "relu" and keeps_weights(q, k, v, gain, offset),
     )
-    return run(*as_one_type(q, k, v), gain, offset, problem)
+    return run(q, k, v, gain, offset, problem)
 
 
 def packed_pointwise_attention(
@@ -127,7 +131,7 @@ def run(
     q: Tensor, k: Tensor, v: Tensor, gain: Tensor, offset: Tensor | None, problem: Problem
 ) -> PointwiseOutput:
     """The operator, with names."""
-    contexts, sums, logs = OPERATOR(q, k, v, gain, offset, *values(problem))
+    contexts, sums, logs, _ = OPERATOR(q, k, v, gain, offset, *values(problem))
     wanted = problem.row_sums, problem.entropies
     sums, logs = (one if asked else None for one, asked in zip((sums, logs), wanted, strict=True))
     return PointwiseOutput(contexts, sums, logs)
@@ -144,6 +148,22 @@ def as_one_type(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor
         wanted = torch.get_autocast_dtype(kind)
         return q.to(wanted), k.to(wanted), v.to(wanted)
     return q, k, v
+
+
+def keeps_weights(*inputs: Tensor | None) -> bool:
+    """Of q, k and whatever else the weights depend on."""
+    if torch.compiler.is_compiling():  # one graph is for all lengths
+        return False
+    q, k = inputs[:2]
+    assert q is not None
+    assert k is not None
+    few = q.device.type == "cpu" and k.shape[2] <= FEW_KEYS * q.shape[3]
+    wide = q.dtype in (torch.float32, torch.float64)
+    return few and wide and torch.is_grad_enabled() and any(needs_gradient(x) for x in inputs)
+
+
+def needs_gradient(x: Tensor | None) -> bool:
+    return x is not None and x.requires_grad
 
 
 def draw_seed(device: torch.device) -> Int[Tensor, ""]:
@@ -164,13 +184,13 @@ def has_triton() -> bool:
 
 def _forward(
     q: Tensor, k: Tensor, v: Tensor, gain: Tensor, offset: Tensor | None, *options: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Contexts, r, e; what is not asked for has no elements."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Contexts, r, e, P; what is not asked for has no elements."""
     if runs_triton(q):
         from reluformer.kernels import launch
 
         with torch.cuda.device_of(q):
-            return launch.forward(q, k, v, gain, offset, Problem(*options))
+            return *launch.forward(q, k, v, gain, offset, Problem(*options)), q.new_empty(0)
     return blocked.forward(q, k, v, gain, offset, Problem(*options))
 
 
@@ -178,6 +198,7 @@ def _backward(
     d_contexts: Tensor,
     rho: Tensor | None,
     eps: Tensor | None,
+    weights: Tensor | None,
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -192,7 +213,7 @@ def _backward(
 
         with torch.cuda.device_of(q):
             return launch.backward(d_contexts, rho, eps, q, k, v, gain, offset, problem)
-    return blocked.backward(d_contexts, rho, eps, q, k, v, gain, offset, problem)
+    return blocked.backward(d_contexts, rho, eps, q, k, v, gain, offset, problem, weights)
 
 
 INPUTS = "Tensor q, Tensor k, Tensor v, Tensor gain, Tensor? offset"
@@ -200,13 +221,13 @@ OPERATOR = torch.library.custom_op(
     "reluformer::pointwise_attention",
     _forward,
     mutates_args=(),
-    schema=f"({INPUTS}, {SCHEMA}) -> (Tensor, Tensor, Tensor)",
+    schema=f"({INPUTS}, {SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor)",
 )
 BACKWARD = torch.library.custom_op(
     "reluformer::pointwise_attention_backward",
     _backward,
     mutates_args=(),
-    schema=f"(Tensor d_contexts, Tensor? rho, Tensor? eps, {INPUTS}, {SCHEMA})"
+    schema=f"(Tensor d_contexts, Tensor? rho, Tensor? eps, Tensor? weights, {INPUTS}, {SCHEMA})"
     " -> (Tensor, Tensor, Tensor, Tensor)",
 )
 
@@ -214,12 +235,13 @@ BACKWARD = torch.library.custom_op(
 @OPERATOR.register_fake
 def _shapes(
     q: Tensor, k: Tensor, v: Tensor, gain: Tensor, offset: Tensor | None, *options: Any
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     problem = Problem(*options)
     wide = torch.promote_types(q.dtype, torch.float32)
     wanted = problem.row_sums, problem.entropies
     sums, logs = (q.new_empty(q.shape[:-1] if one else (0,), dtype=wide) for one in wanted)
-    return empty_heads(q), sums, logs
+    pairs = (*q.shape[:-1], k.shape[-2]) if problem.keep_weights else (0,)
+    return empty_heads(q), sums, logs, q.new_empty(pairs)
 
 
 @BACKWARD.register_fake
@@ -227,6 +249,7 @@ def _gradient_shapes(
     d_contexts: Tensor,
     rho: Tensor | None,
     eps: Tensor | None,
+    weights: Tensor | None,
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -239,10 +262,10 @@ def _gradient_shapes(
     return empty_heads(q), empty_heads(k), empty_heads(v), d_offset
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.set_materialize_grads(False)
     q, k, v, gain, offset, *options = inputs
-    ctx.with_offset = offset is not None
+    ctx.keeps_weights = options[-1]
     tensors = [option for option in options if isinstance(option, Tensor)]
     ctx.options = [None if isinstance(option, Tensor) else option for option in options]
     ctx.places = [i for i, option in enumerate(options) if isinstance(option, Tensor)]
@@ -250,15 +273,16 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
 
 
 def _differentiate(
-    ctx: Any, d_contexts: Tensor | None, rho: Tensor | None, eps: Tensor | None
+    ctx: Any, d_contexts: Tensor | None, rho: Tensor | None, eps: Tensor | None, _: None
 ) -> tuple[Tensor | None, ...]:
-    q, k, v, gain, offset, contexts, row_sums, entropy_sums, *tensors = ctx.saved_tensors
+    q, k, v, gain, offset, contexts, row_sums, entropy_sums, weights, *tensors = ctx.saved_tensors
     options = list(ctx.options)
     for place, tensor in zip(ctx.places, tensors, strict=True):
         options[place] = tensor
     if d_contexts is None:
         d_contexts = torch.zeros_like(contexts)
-    d_q, d_k, d_v, d_offset = BACKWARD(d_contexts, rho, eps, q, k, v, gain, offset, *options)
+    inputs = (weights if ctx.keeps_weights else None), q, k, v, gain, offset
+    d_q, d_k, d_v, d_offset = BACKWARD(d_contexts, rho, eps, *inputs, *options)
     d_gain = None
     if ctx.needs_input_grad[3]:
         wide = torch.promote_types(q.dtype, torch.float32)

@@ -1,8 +1,9 @@
 """Pointwise attention in blocks of plain PyTorch: the fused kernels' twin for any device and dtype.
 
-A block of scores is small enough for a core's cache and never outlives its turn: the backward pass
-computes it again. So memory grows with the sequence instead of its square. The gradients are those
-of `reluformer.kernels.attention`, whose arguments these functions take.
+A block of scores is small enough for a core's cache and does not outlive its turn: the backward
+pass computes it again. So memory grows with the sequence instead of its square. Only of short
+sequences the weights are kept, on request. The gradients are those of
+`reluformer.kernels.attention`, whose arguments these functions take.
 """
 
 import itertools
@@ -65,6 +66,10 @@ class Block:
     @property
     def keys(self) -> Place:
         return self.sentences, self.heads, self.columns
+
+    @property
+    def pairs(self) -> Place:
+        return self.sentences, self.heads, self.rows, self.columns
 
 
 class Weights:
@@ -160,11 +165,10 @@ class Weights:
         room = empty_heads(tensor)
         return (room, 0) if self.whole else (wide(room).zero_(), 1)
 
-    def scores(self, block: Block) -> Float[Tensor, "B H T S"]:
+    def scores(self, block: Block, out: Tensor | None = None) -> Float[Tensor, "B H T S"]:
         """z in float32 at least, rounded as queries are; for relu times the factor. Not masked."""
-        z = wide(
-            batched_product(self.queries[block.queries], self.keys[block.keys].transpose(2, 3))
-        )
+        keys = self.keys[block.keys].transpose(2, 3)
+        z = wide(batched_product(self.queries[block.queries], keys, out=out))
         if self.plane_factor is not None:
             z.mul_(self.plane_factor[block.queries])
         return z if self.offset is None else z.sub_(self.offset[block.queries])
@@ -196,39 +200,42 @@ def forward(
     gain: Float[Tensor, " H"],
     offset: Float[Tensor, "B H T"] | None,
     problem: Problem,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Contexts, row sums and sums of P ln P; what is not asked for is without elements."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Contexts, row sums, sums of P ln P and P; what is not asked for is without elements."""
     if problem.packed and q.numel():
         parts = [
             forward(q[queries], k[keys], v[keys], gain, pick(offset, queries), single)
             for queries, keys, single in sequences(problem)
         ]
-        contexts, sums, logs = map(join, zip(*parts, strict=True), (q, None, None))
-        return contexts, sums, logs
+        contexts, sums, logs, _ = map(join, zip(*parts, strict=True), (q, None, None, None))
+        return contexts, sums, logs, q.new_empty(0)
     if needs_float32(q):
         with torch.autocast(q.device.type, enabled=False):
-            contexts, sums, logs = forward(q.float(), k.float(), v.float(), gain, offset, problem)
-        return contexts.to(q.dtype), sums, logs
+            found = forward(q.float(), k.float(), v.float(), gain, offset, problem)
+        return found[0].to(q.dtype), *found[1:]
     weights = Weights(q, k, gain, offset, problem)
     values = weights.laid_out(v)
     context, beta = weights.sums_like(q)
     kind = torch.promote_types(q.dtype, torch.float32)
     sums = q.new_zeros(q.shape[:3] if problem.row_sums else (0,), dtype=kind)
     logs = q.new_zeros(q.shape[:3] if problem.entropies else (0,), dtype=kind)
+    kept_weights = q.new_empty((*q.shape[:3], k.shape[2]) if problem.keep_weights else (0,))
     for block in weights.blocks():
         place = block.queries
-        p = weights.mask(ACTIVATIONS[problem.activation](weights.scores(block)), block)
+        room = kept_weights[block.pairs] if problem.keep_weights else None
+        z = weights.scores(block, out=room)
+        p = weights.mask(ACTIVATIONS[problem.activation](z), block)
         if problem.row_sums:
             sums[place] += p.sum(-1)
         if problem.entropies:
             logs[place] += log2(p).mul_(p).sum(-1).mul_(LN2)
         kept = weights.kept(block, p)
-        p = p if kept is None else p.mul_(kept)
+        p = p if kept is None else p * kept
         add_product(context[place], p.to(v.dtype), values[block.keys], beta)
     context = context.to(v.dtype)
     if weights.context_factor is not None:
         context.mul_(weights.context_factor)
-    return context, sums, logs
+    return context, sums, logs, kept_weights
 
 
 def backward(
@@ -241,6 +248,7 @@ def backward(
     gain: Float[Tensor, " H"],
     offset: Float[Tensor, "B H T"] | None,
     problem: Problem,
+    kept_weights: Float[Tensor, "B H T S"] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of q, k, v and the offset, from those of contexts, row sums and sums of P ln P."""
     if problem.packed and q.numel():
@@ -273,8 +281,11 @@ def backward(
     d_offset = q.new_zeros(q.shape[:3] if offset is not None else (0,), dtype=kind)
     for block in weights.blocks():
         place, keys = block.queries, block.keys
-        z = weights.scores(block)
-        p = weights.mask(ACTIVATIONS[problem.activation](z), block)
+        if kept_weights is None:
+            z = weights.scores(block)
+            p = weights.mask(ACTIVATIONS[problem.activation](z), block)
+        else:  # those of relu, whose gradient looks at nothing else
+            z = p = kept_weights[block.pairs]
         d_p = wide(batched_product(d_context[place], values[keys].transpose(2, 3)))
         kept = weights.kept(block, p)
         if kept is not None:
@@ -290,7 +301,7 @@ def backward(
             d_offset[place] -= d_z.sum(-1)
         if weights.plane_factor is not None:
             d_z.mul_(weights.plane_factor[place])
-        d_z, p = d_z.to(q.dtype), (p if kept is None else p.mul_(kept)).to(q.dtype)
+        d_z, p = d_z.to(q.dtype), (p if kept is None else p * kept).to(q.dtype)
         add_product(d_q[place], d_z, weights.keys[keys], beta)
         add_product(d_k[keys], d_z.transpose(2, 3), weights.queries[place], beta)
         add_product(d_v[keys], p.transpose(2, 3), d_context[place], beta)

@@ -11,7 +11,8 @@ class Problem:
     """Options of `reluformer.kernels.attention`, in the order of its operator's arguments.
 
     Padded sequences have lengths (None: all positions are real), packed ones starts [B + 1] in
-    int32, the last of which is their total; `longest_*` bound them all.
+    int32, the last of which is their total; `longest_*` bound them all. `keep_weights` is for relu
+    on padded sequences by blocks of PyTorch, in float32 or float64.
     """
 
     activation: str
@@ -28,6 +29,7 @@ class Problem:
     query_starts: Tensor | None = None
     key_starts: Tensor | None = None
     seed: Tensor | None = None
+    keep_weights: bool = False
 
     def __post_init__(self) -> None:
         assert self.row_sums or not self.entropies, "entropies come with row sums"
@@ -44,7 +46,8 @@ class Problem:
 SCHEMA = (
     "str activation, bool causal, float scale, float alpha, bool row_sums, bool entropies, "
     "float dropout, SymInt longest_query, SymInt longest_key, Tensor? query_lengths, "
-    "Tensor? key_lengths, Tensor? query_starts, Tensor? key_starts, Tensor? seed"
+    "Tensor? key_lengths, Tensor? query_starts, Tensor? key_starts, Tensor? seed, "
+    "bool keep_weights"
 )
 
 

@@ -148,18 +148,45 @@ def on_a_gpu(one: Case) -> tuple[Callable[[], dict[str, Tensor]], list[Tensor]]:
 
 @pytest.mark.parametrize("centered", [False, True])
 @pytest.mark.parametrize("length", [5, 13])
-@pytest.mark.parametrize("packed", [False, True])
-def test_pytorch_accepts_the_operator(centered: bool, length: int, packed: bool) -> None:
+@pytest.mark.parametrize("kind", ["padded", "packed", "kept"])
+def test_pytorch_accepts_the_operator(centered: bool, length: int, kind: str) -> None:
     """Schema, autograd registration, shapes without data, and ahead-of-time compilation."""
     one = case(length, length, causal=True, centered=centered, sums=True, head_dim=8)
     inputs = leaves(one)
     offset = inputs[4] if centered else None
-    problem = one.problem
-    if packed:
+    problem = replace(one.problem, keep_weights=kind == "kept")
+    if kind == "packed":
         ends = torch.tensor([0, 3, length], dtype=torch.int32)
         unpadded = {"query_lengths": None, "key_lengths": None}
         problem = replace(problem, **unpadded, query_starts=ends, key_starts=ends)
     torch.library.opcheck(OPERATOR, (*inputs[:4], offset, *values(problem)))
+
+
+@pytest.mark.parametrize(
+    ("num_keys", "dtype", "differentiated", "kept"),
+    [
+        (16, torch.float32, True, True),
+        (16, torch.float64, True, True),
+        (17, torch.float32, True, False),
+        (16, torch.bfloat16, True, False),
+        (16, torch.float32, False, False),
+    ],
+)
+def test_weights_of_few_keys_are_kept_for_a_backward_pass(
+    num_keys: int, dtype: torch.dtype, differentiated: bool, kept: bool
+) -> None:
+    """Up to twice the head size, 8; without them, memory is linear in the length."""
+    q, k, v = (torch.randn(2, 3, n, 8, dtype=dtype) for n in (5, num_keys, num_keys))
+    q.requires_grad_(differentiated)
+    sizes = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda one: sizes.append(one.numel()) or one, lambda one: one
+    ):
+        pointwise_attention(
+            q, k, v, Visibility(5, num_keys),
+            activation="relu", gain=torch.ones(3), alpha=0.5, scale=1.0,
+        )  # fmt: skip
+    assert (2 * 3 * 5 * num_keys in sizes) == kept
 
 
 @pytest.mark.parametrize("length", [6, 20, 600])

@@ -1,17 +1,19 @@
 """Blocks of plain PyTorch against the formulas in float64, many blocks and few."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from pointwise_formula import FORMULAS, Case, case
 
 from reluformer.kernels import blocked
-from reluformer.kernels.problem import Problem
 
 
 def run(one: Case) -> dict[str, torch.Tensor]:
     inputs = one.q, one.k, one.v, one.gain, one.offset, one.problem
-    outputs = blocked.forward(*inputs)
-    gradients = blocked.backward(one.d_contexts, one.rho, one.eps, *inputs)
+    *outputs, weights = blocked.forward(*inputs)
+    kept = weights if one.problem.keep_weights else None
+    gradients = blocked.backward(one.d_contexts, one.rho, one.eps, *inputs, kept)
     names = "contexts", "row_sums", "entropy_sums", "d_q", "d_k", "d_v", "d_offset"
     found = dict(zip(names, (*outputs, *gradients), strict=True))
     return found | {"d_gain": one.wanted["d_gain"]}  # the operator's affair
@@ -39,6 +41,9 @@ def test_all_outputs_and_gradients(
             sums=activation == "relu",
         )
         assert max(one.errors(run(one)).values()) < 1e-12, activation
+        if activation == "relu":
+            one.problem = replace(one.problem, keep_weights=True)
+            assert max(one.errors(run(one)).values()) < 1e-12
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -60,20 +65,21 @@ def test_blocks_cover_every_visible_pair_once(
     assert (covered == (keys <= queries - 17 if causal else torch.tensor(1))).all()
 
 
-def test_dropout_is_the_same_in_both_passes() -> None:
+@pytest.mark.parametrize("keep_weights", [False, True])
+def test_dropout_is_the_same_in_both_passes(keep_weights: bool) -> None:
     """With values of 1 the contexts are sums of the weights kept, and dV shows which they are."""
     one = case(8, 12, padded=False)
-    problem = Problem(**{**vars(one.problem), "dropout": 0.4, "seed": torch.tensor(7)})
+    problem = replace(one.problem, dropout=0.4, seed=torch.tensor(7), keep_weights=keep_weights)
     inputs = one.q, one.k, torch.ones_like(one.v), one.gain, None, problem
-    contexts, _, _ = blocked.forward(*inputs)
+    contexts, _, _, weights = blocked.forward(*inputs)
     ones = torch.ones_like(contexts)
-    _, _, d_v, _ = blocked.backward(ones, None, None, *inputs)
+    kept = weights if keep_weights else None
+    _, _, d_v, _ = blocked.backward(ones, None, None, *inputs, kept)
     torch.testing.assert_close(contexts.sum((2, 3)), d_v.sum((2, 3)))
-    full, _, _ = blocked.forward(*inputs[:5], one.problem)
+    full, *_ = blocked.forward(*inputs[:5], one.problem)
     assert not torch.allclose(contexts, full)
     many = [
-        blocked.forward(*inputs[:5], Problem(**{**vars(problem), "seed": torch.tensor(i)}))[0]
-        for i in range(400)
+        blocked.forward(*inputs[:5], replace(problem, seed=torch.tensor(i)))[0] for i in range(400)
     ]
     torch.testing.assert_close(torch.stack(many).mean(0), full, rtol=0.2, atol=0.2)
 
