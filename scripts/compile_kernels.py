@@ -22,7 +22,8 @@ from tqdm import tqdm
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from reluformer.kernels import triton_backward, triton_forward
+from reluformer.kernels import triton_backward, triton_cross_entropy, triton_forward
+from reluformer.kernels.cross_entropy import BLOCK, WARPS
 from reluformer.kernels.launch import FLOAT32_TILES, HALF_TILES, Tile
 
 KERNELS = {
@@ -30,15 +31,17 @@ KERNELS = {
     "query_gradient": triton_backward.query_gradient,
     "key_gradient": triton_backward.key_gradient,
     "short_gradient": triton_backward.short_gradient,
+    "cross_entropy": triton_cross_entropy.cross_entropy,
 }
 ACTIVATIONS = ("relu", "relu_squared", "gelu", "softplus", "sigmoid", "identity", "softmax")
-SUMS = ((False, False), (True, False), (True, True))
-LAYOUTS = {
-    "whole": {"PACKED": False, "QUERIES_PADDED": False, "KEYS_PADDED": False},
-    "padded": {"PACKED": False, "QUERIES_PADDED": True, "KEYS_PADDED": True},
-    "packed": {"PACKED": True, "QUERIES_PADDED": False, "KEYS_PADDED": False},
+LAYOUTS = {  # packed, queries padded, keys padded
+    "whole": (False, False, False),
+    "padded queries": (False, True, False),
+    "padded keys": (False, False, True),
+    "padded": (False, True, True),
+    "packed": (True, False, False),
 }
-OPERANDS = {"Q", "K", "V", "OUT", "DO", "DQ", "DK", "DV"}
+OPERANDS = {"Q", "K", "V", "OUT", "DO", "DQ", "DK", "DV", "LOGITS"}
 TOOL = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 INSTRUCTIONS = {"fast_log2": r"\bMUFU\.LG2\b", "wgmma": r"\bHGMMA\b", "mma": r"\bHMMA\b"}
 
@@ -56,20 +59,27 @@ class Configuration(NamedTuple):
 def configurations(dtype: str, everything: bool) -> Iterator[Configuration]:
     """All that can be selected for operands of a type; or of each tile the one that trains
     ReLUFormer with most: causal, centred, row sums, entropies and dropout, on padded batches."""
-    chosen = list(options(dtype == "fp32")) if everything else [option("relu")]
     for kernel, sizes in (FLOAT32_TILES if dtype == "fp32" else HALF_TILES).items():
+        chosen = list(options(kernel, dtype == "fp32")) if everything else [option("relu")]
         for head_dim, tiles in sizes.items():
             for tile, one in itertools.product(tiles.values(), chosen):
                 yield Configuration(kernel, head_dim, dtype, tile, one)
+    for gradient in (True, False) if everything else (True,):
+        one = option("relu") | {"GRADIENT": gradient}
+        yield Configuration("cross_entropy", 0, dtype, Tile(1, BLOCK, WARPS, 3), one)
 
 
-def options(float32: bool) -> Iterator[dict[str, Any]]:
-    """The choices of our models and of packed sequences; float32 is exact or TensorFloat32."""
-    free = itertools.product(
-        ACTIVATIONS, LAYOUTS, (False, True), (False, True), SUMS, (False, True)
-    )
-    for activation, layout, causal, centered, (row_sums, entropies), dropout in free:
-        if (activation != "relu" and row_sums) or (activation == "softmax" and centered):
+def options(kernel: str, float32: bool) -> Iterator[dict[str, Any]]:
+    """An attention kernel's choices; float32 is exact or TensorFloat32."""
+    either = False, True
+    free = itertools.product(ACTIVATIONS, LAYOUTS, either, either, either, either, either)
+    for activation, layout, causal, centered, row_sums, entropies, dropout in free:
+        if (activation != "relu" and (row_sums or entropies)) or (
+            activation == "softmax" and centered
+        ):
+            continue
+        # Sums of P ln P come with row sums; a loss may be of either alone.
+        if kernel == "forward" and entropies and not row_sums:
             continue
         for precision in ("tf32", "ieee") if float32 else ("tf32",):
             yield option(
@@ -88,6 +98,7 @@ def option(
     precision: str = "tf32",
 ) -> dict[str, Any]:
     """Compile-time arguments, by the kernels' names for them."""
+    packed, queries_padded, keys_padded = LAYOUTS[layout]
     return {
         "ACTIVATION": activation,
         "CAUSAL": causal,
@@ -97,7 +108,9 @@ def option(
         "DROPOUT": dropout,
         "PRECISION": precision,
         "FAST": True,
-        **LAYOUTS[layout],
+        "PACKED": packed,
+        "QUERIES_PADDED": queries_padded,
+        "KEYS_PADDED": keys_padded,
     }
 
 
@@ -106,6 +119,7 @@ def compiled(one: Configuration) -> dict[str, Any]:
     function = KERNELS[one.kernel]
     names = function.arg_names
     constants = {"HEAD_DIM": one.head_dim, "BLOCK_M": one.tile.queries, "BLOCK_N": one.tile.keys}
+    constants |= {"BLOCK": one.tile.keys}  # of cross-entropy, which has no queries
     constants |= one.options | dict.fromkeys(absent(one.options))
     types = {name: "constexpr" if name in constants else type_of(name, one) for name in names}
     aligned = [
@@ -153,13 +167,14 @@ def absent(options: dict[str, Any]) -> set[str]:
 def type_of(name: str, one: Configuration) -> str:
     if name in OPERANDS:
         return f"*{one.dtype}"
-    if name.endswith("_LENGTHS") or name == "SEED":
+    if name.endswith("_LENGTHS") or name in ("SEED", "TARGET"):
         return "*i64"
     if name.endswith("_STARTS"):
         return "*i32"
     if name.isupper():
         return "*fp32"
-    return "fp32" if name in ("scale", "alpha", "p") else "i32"
+    fractions = "scale", "alpha", "p", "true_share", "other_share"
+    return "fp32" if name in fractions else "i32"
 
 
 def inspect(cubin: bytes) -> tuple[dict[str, str], str]:

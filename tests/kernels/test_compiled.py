@@ -28,10 +28,12 @@ def test_no_tile_spills_registers(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
     kernels = {"forward", "query_gradient", "key_gradient", "short_gradient"}
-    assert {one["kernel"] for one in found} == kernels
-    assert {one["head_dim"] for one in found} == {32, 64, 128}
+    assert {one["kernel"] for one in found} == kernels | {"cross_entropy"}
     for one in found:
-        assert one["options"]["DROPOUT"], one
         assert one["spilled_bytes"] == 0, one
         assert one["shared_memory"] <= 227 * 1024, one
+    of_attention = [one for one in found if one["kernel"] in kernels]
+    assert {one["head_dim"] for one in of_attention} == {32, 64, 128}
+    for one in of_attention:
+        assert one["options"]["DROPOUT"], one
         assert one["fast_log2"] > 0, one
