@@ -1,10 +1,14 @@
-"""How many threads multiply matrices: those of PyTorch and of NumPy's BLAS, told alike."""
+"""How many threads multiply matrices: those of PyTorch and of NumPy's BLAS, told alike.
+
+To be relied on in Python's main thread only: threadpoolctl lets the first thread that does so tell
+a BLAS, and what others say goes unheard.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-import numpy as np  # noqa: F401  # so that its BLAS is there to be found
+import numpy  # noqa: F401  # so that its BLAS is there to be found
 import torch
 from threadpoolctl import ThreadpoolController
 
@@ -17,7 +21,7 @@ def set_threads(number: int) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Within, each of Python's threads multiplies by itself; afterwards as before."""
+    """Within, each thread of Python multiplies by itself; afterwards as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

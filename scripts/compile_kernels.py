@@ -58,7 +58,8 @@ class Configuration(NamedTuple):
 
 def configurations(dtype: str, everything: bool) -> Iterator[Configuration]:
     """All that can be selected for operands of a type; or of each tile the one that trains
-    ReLUFormer with most: causal, centred, row sums, entropies and dropout, on padded batches."""
+    ReLUFormer with most: causal, centred, row sums, entropies and dropout, on padded batches. And
+    the loss, with its gradient or also without."""
     for kernel, sizes in (FLOAT32_TILES if dtype == "fp32" else HALF_TILES).items():
         chosen = list(options(kernel, dtype == "fp32")) if everything else [option("relu")]
         for head_dim, tiles in sizes.items():

@@ -17,6 +17,8 @@ to autograd, torch.compile and CUDA graphs. P itself is kept for the backward pa
 relu's, of few keys, on a CPU, where computing it twice would take a sixth of the time.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -29,7 +31,7 @@ from reluformer.kernels import blocked
 from reluformer.kernels.problem import SCHEMA, Problem, empty_heads
 from reluformer.visibility import Visibility
 
-FEW_KEYS = 2  # times the head size: what is kept is then twice as large as queries at most
+few_keys = 2  # times the head size: what is kept is then twice as large as queries at most
 TRITON_HEAD_DIMS = (32, 64, 128)
 TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -150,20 +152,25 @@ def as_one_type(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor
     return q, k, v
 
 
-def keeps_weights(*inputs: Tensor | None) -> bool:
-    """Of q, k and whatever else the weights depend on."""
+def keeps_weights(q: Tensor, k: Tensor, *others: Tensor | None) -> bool:
+    """Whether there are few keys, and inputs that want a gradient."""
     if torch.compiler.is_compiling():  # one graph is for all lengths
         return False
-    q, k = inputs[:2]
-    assert q is not None
-    assert k is not None
-    few = q.device.type == "cpu" and k.shape[2] <= FEW_KEYS * q.shape[3]
+    few = q.device.type == "cpu" and k.shape[2] <= few_keys * q.shape[3]
     wide = q.dtype in (torch.float32, torch.float64)
-    return few and wide and torch.is_grad_enabled() and any(needs_gradient(x) for x in inputs)
+    wanted = any(x is not None and x.requires_grad for x in (q, k, *others))
+    return few and wide and torch.is_grad_enabled() and wanted
 
 
-def needs_gradient(x: Tensor | None) -> bool:
-    return x is not None and x.requires_grad
+@contextmanager
+def no_weights_kept() -> Iterator[None]:
+    """Within, memory is the same for each position, of however many keys."""
+    global few_keys
+    before, few_keys = few_keys, 0
+    try:
+        yield
+    finally:
+        few_keys = before
 
 
 def draw_seed(device: torch.device) -> Int[Tensor, ""]:
@@ -265,7 +272,7 @@ def _gradient_shapes(
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.set_materialize_grads(False)
     q, k, v, gain, offset, *options = inputs
-    ctx.keeps_weights = options[-1]
+    ctx.keeps_weights = Problem(*options).keep_weights
     tensors = [option for option in options if isinstance(option, Tensor)]
     ctx.options = [None if isinstance(option, Tensor) else option for option in options]
     ctx.places = [i for i, option in enumerate(options) if isinstance(option, Tensor)]

@@ -355,10 +355,7 @@ def multiplied(x: Float[Tensor, "B H T D"], factor: Tensor) -> Float[Tensor, "B 
 def add_product(
     sums: Float[Tensor, "B H T D"], left: Float[Tensor, "B H T S"], right: Tensor, beta: int
 ) -> None:
-    """sums = beta sums + left @ right, in place; of 16 bits each product is rounded, no sum.
-
-    There is one head of one sentence where sums are added to.
-    """
+    """sums = beta sums + left @ right, in place; of 16 bits each product is rounded, no sum."""
     if beta == 0:
         batched_product(left, right, out=sums)
     else:

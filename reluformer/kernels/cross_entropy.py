@@ -19,7 +19,7 @@ def cross_entropy_(
     e = smoothing / (V - 1), loss = (1 - smoothing - e) nll + e sum_v(-ln p_v), so that the true
     type keeps 1 - smoothing and every other one has e. The gradient is then
     p - e - (1 - smoothing - e) onehot. On a GPU one kernel does it all, and nothing of the logits'
-    size is wider than they are.
+    size is wider than they are; of a target outside the vocabulary losses are NaN there.
     """
     other_share = smoothing / (logits.shape[1] - 1)
     true_share = 1 - smoothing - other_share

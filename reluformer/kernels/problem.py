@@ -33,6 +33,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         assert self.row_sums or not self.entropies, "entropies come with row sums"
+        assert self.activation == "relu" or not self.keep_weights
 
     @property
     def packed(self) -> bool:

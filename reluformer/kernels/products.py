@@ -29,7 +29,7 @@ def batched_product(
         return torch.matmul(left, right, out=out)
     if out is None:
         out = left.new_empty(*left.shape[:-1], right.shape[-1])
-    if suits_numpy(left, right):
+    if suits_numpy(left, right, out):
         np.matmul(left.detach().numpy(), right.detach().numpy(), out=out.detach().numpy())
     elif all(map(is_one_batch, (left, right, out))):
         torch.matmul(left, right, out=out)
@@ -56,14 +56,21 @@ def reads_views(left: Tensor, right: Tensor) -> bool:
     )
 
 
-def suits_numpy(left: Tensor, right: Tensor) -> bool:
+def suits_numpy(left: Tensor, right: Tensor, out: Tensor) -> bool:
     multiplications = math.prod(left.shape[-2:]) * right.shape[-1]
     return (
         reads_views(left, right)
         and multiplications > 0
         and torch.cpu._is_avx512_supported()
         and (multiplications <= SMALL or numpy_threads() == 1)
+        and (multiplications <= SMALL or all(map(is_for_blas, (left, right, out))))
     )
+
+
+def is_for_blas(x: Tensor) -> bool:
+    """Whether rows or columns are next to each other; NumPy before 2.3 has a loop for others."""
+    rows, columns = x.stride()[-2:]
+    return (rows == 1 or columns == 1) and rows > 0 and columns > 0
 
 
 def is_one_batch(x: Tensor) -> bool:

@@ -35,6 +35,7 @@ def cross_entropy(
         true += tl.where(types == target, x, 0.0)
     log_z = top + tl.log(tl.sum(odds, 0))
     nll = log_z - tl.sum(true, 0)
+    nll = tl.where((target >= 0) & (target < vocab_size), nll, float("nan"))  # for all to see
     tl.store(NLL + row, nll)
     tl.store(LOSS + row, true_share * nll + other_share * (vocab_size * log_z - tl.sum(total, 0)))
     if GRADIENT:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reluformer.kernels.attention import no_weights_kept
 from reluformer.model.transformer import Transformer
 from reluformer.training.update import autocast
 
@@ -39,14 +40,14 @@ def attention_cost(
 
     Counted in bytes that are kept for the backward pass of the layers, on three sentences, as some
     (weights in another precision) do not depend on the length; with recomputation, the layers'
-    inputs and all of one layer.
+    inputs and all of one layer. What attention keeps of few keys alone, to save time, is left out.
     """
     recompute, layers = model.recompute, len(model.encoder_stack) + len(model.decoder_stack)
 
     def kept(width: int) -> int:
         tokens = torch.full((1, width), 4, device=device)
         lengths = torch.tensor([width], device=device)
-        with autocast(device, precision):
+        with autocast(device, precision), no_weights_kept():
             return bytes_kept(model, lambda: model(tokens, lengths, tokens, lengths, with_penalty))
 
     def peak(width: int) -> float:

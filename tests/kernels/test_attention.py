@@ -13,6 +13,8 @@ from reluformer.kernels import blocked
 from reluformer.kernels.attention import (
     OPERATOR,
     PointwiseOutput,
+    keeps_weights,
+    no_weights_kept,
     packed_pointwise_attention,
     pointwise_attention,
     values,
@@ -151,7 +153,8 @@ def on_a_gpu(one: Case) -> tuple[Callable[[], dict[str, Tensor]], list[Tensor]]:
 @pytest.mark.parametrize("kind", ["padded", "packed", "kept"])
 def test_pytorch_accepts_the_operator(centered: bool, length: int, kind: str) -> None:
     """Schema, autograd registration, shapes without data, and ahead-of-time compilation."""
-    one = case(length, length, causal=True, centered=centered, sums=True, head_dim=8)
+    num_keys = length if kind == "packed" else length + 3
+    one = case(length, num_keys, causal=True, centered=centered, sums=True, head_dim=8)
     inputs = leaves(one)
     offset = inputs[4] if centered else None
     problem = replace(one.problem, keep_weights=kind == "kept")
@@ -165,19 +168,18 @@ def test_pytorch_accepts_the_operator(centered: bool, length: int, kind: str) ->
 @pytest.mark.parametrize(
     ("num_keys", "dtype", "differentiated", "kept"),
     [
-        (16, torch.float32, True, True),
-        (16, torch.float64, True, True),
-        (17, torch.float32, True, False),
-        (16, torch.bfloat16, True, False),
-        (16, torch.float32, False, False),
+        (16, torch.float32, 0, True),
+        (16, torch.float64, 2, True),
+        (17, torch.float32, 0, False),
+        (16, torch.bfloat16, 0, False),
     ],
 )
 def test_weights_of_few_keys_are_kept_for_a_backward_pass(
-    num_keys: int, dtype: torch.dtype, differentiated: bool, kept: bool
+    num_keys: int, dtype: torch.dtype, differentiated: int, kept: bool
 ) -> None:
     """Up to twice the head size, 8; without them, memory is linear in the length."""
     q, k, v = (torch.randn(2, 3, n, 8, dtype=dtype) for n in (5, num_keys, num_keys))
-    q.requires_grad_(differentiated)
+    (q, k, v)[differentiated].requires_grad_()
     sizes = []
     with torch.autograd.graph.saved_tensors_hooks(
         lambda one: sizes.append(one.numel()) or one, lambda one: one
@@ -187,6 +189,36 @@ def test_weights_of_few_keys_are_kept_for_a_backward_pass(
             activation="relu", gain=torch.ones(3), alpha=0.5, scale=1.0,
         )  # fmt: skip
     assert (2 * 3 * 5 * num_keys in sizes) == kept
+
+
+def test_nothing_is_kept_where_no_backward_pass_follows() -> None:
+    q = torch.randn(1, 1, 3, 4, requires_grad=True)
+    assert keeps_weights(q, q)
+    assert not keeps_weights(q.detach(), q.detach(), None)
+    with torch.no_grad():
+        assert not keeps_weights(q, q)
+    with no_weights_kept():
+        assert not keeps_weights(q, q)
+    assert keeps_weights(q, q)
+
+
+def test_kept_weights_serve_more_than_one_backward_pass() -> None:
+    """With dropout; and they are what the gradients come from."""
+    q, k, v = torch.randn(3, 1, 2, 6, 8).requires_grad_().unbind(0)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda one: kept.append(one) or one, lambda one: one
+    ):
+        found = pointwise_attention(
+            q, k, v, Visibility(6, 6),
+            activation="relu", gain=torch.ones(2), alpha=0.5, scale=1.0, dropout=0.5,
+        ).contexts  # fmt: skip
+    first, second = (torch.autograd.grad(found.sum(), v, retain_graph=True) for _ in range(2))
+    assert torch.equal(first[0], second[0])
+    (weights,) = (one for one in kept if one.shape == (1, 2, 6, 6))
+    with torch.no_grad():
+        weights.data.mul_(3)
+    torch.testing.assert_close(torch.autograd.grad(found.sum(), v)[0], 3 * first[0])
 
 
 @pytest.mark.parametrize("length", [6, 20, 600])

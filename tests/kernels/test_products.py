@@ -54,6 +54,25 @@ def test_heads_inside_positions(length, threads, counted, monkeypatch):
     assert len(counted) == (2 if length == 3 or threads == 1 else 0)
 
 
+def test_large_ones_whose_rows_repeat_or_are_torn_are_pytorchs(counted, monkeypatch):
+    """NumPy before 2.3 does not hand them to its BLAS."""
+    monkeypatch.setattr(products, "numpy_threads", lambda: 1)
+    left, right = torch.randn(1, 64, 64), torch.randn(1, 64, 100)
+    assert batched_product(left, right).shape == (1, 64, 100)
+    assert len(counted) == 1
+    for torn in (torch.randn(1, 1, 64).expand(1, 64, 64), torch.randn(1, 128, 128)[:, ::2, ::2]):
+        torch.testing.assert_close(batched_product(torn, right), torn.contiguous() @ right)
+    room = torch.empty(1, 64, 200)[..., ::2]
+    torch.testing.assert_close(batched_product(left, right, out=room), left @ right)
+    assert len(counted) == 1
+
+
+def test_without_avx_512_they_are_pytorchs(counted, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: False)
+    batched_product(torch.randn(2, 3, 4), torch.randn(2, 4, 5))
+    assert not counted
+
+
 def test_slices_and_repeated_rows(counted):
     wide = torch.randn(4, 9, 20)
     left, right = wide[:, 2:5, 3:10], torch.randn(1, 7, 6).expand(4, -1, -1)

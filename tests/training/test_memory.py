@@ -37,8 +37,16 @@ def test_few_positions_are_enough_to_measure_on() -> None:
 
 
 @pytest.mark.parametrize("attention", ["softmax", "relu", "relu_centered", "pointwise"])
-def test_fused_attention_costs_nothing_more_for_long_sentences(attention: str) -> None:
-    assert attention_cost(model_of(attention), CPU, "fp32", with_penalty=True) < 1e-4
+@pytest.mark.parametrize("num_heads", [1, 4])
+def test_fused_attention_costs_nothing_more_for_long_sentences(
+    attention: str, num_heads: int
+) -> None:
+    """Heads of 64 and of 16: of few keys, up to 128 and 32, weights are kept all the same."""
+    config = model_config(attention, max_positions=200, d_model=64, num_heads=num_heads)
+    model = build_model(config, VOCAB, VOCAB, True)
+    before = kept_of(model, 20)
+    assert attention_cost(model, CPU, "fp32", with_penalty=True) < 1e-4
+    assert kept_of(model, 20) == before
 
 
 @pytest.mark.parametrize("attention", ["relu_centered", "softmax", "rela_g"])
