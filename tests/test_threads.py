@@ -1,12 +1,14 @@
 """Threads of PyTorch and of NumPy, told alike and given back."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from threadpoolctl import threadpool_info
 
+import reluformer
 from reluformer.threads import numpy_threads, one_thread, set_threads
 
 
@@ -41,3 +43,11 @@ def test_a_blas_that_nothing_is_known_of(monkeypatch: pytest.MonkeyPatch) -> Non
     nothing = SimpleNamespace(lib_controllers=[], limit=lambda limits: None)
     monkeypatch.setattr("reluformer.threads.numpy_blas", lambda: nothing)
     assert numpy_threads() == 0
+
+
+def test_the_package_tells_both_everywhere() -> None:
+    """NumPy's products of long sequences are used only where its BLAS has been told."""
+    package = Path(reluformer.__file__).parent
+    own = [path for path in package.rglob("*.py") if path.name != "threads.py"]
+    assert len(own) > 100
+    assert [path.name for path in own if "torch.set_num_threads" in path.read_text()] == []
