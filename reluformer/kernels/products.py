@@ -3,8 +3,8 @@
 NumPy's BLAS, OpenBLAS, has kernels of its own for small matrices there, and MKL's batched product,
 which PyTorch takes, has none: it needs two to four times as long for the few queries of a search,
 or for sentences, and a fifth longer for hundreds of positions. NumPy multiplies one matrix after
-the other. On one thread of any CPU heads that lie inside positions are not copied next to each
-other first, by NumPy nor PyTorch.
+the other, which for sentences is also faster than PyTorch on two threads. On one thread of any CPU
+heads that lie inside positions are not copied next to each other first, by NumPy nor PyTorch.
 """
 
 import math
@@ -42,7 +42,8 @@ def batched_product(
 def reads_views(left: Tensor, right: Tensor) -> bool:
     """Whether rows are multiplied where they lie, which PyTorch would copy next to each other.
 
-    On several threads, and of other types, one product of copies is faster.
+    On several threads, and of other types, one product of copies is faster; of small matrices,
+    which NumPy has on two, on more than two.
     """
     return (
         not torch.compiler.is_compiling()
@@ -50,21 +51,32 @@ def reads_views(left: Tensor, right: Tensor) -> bool:
         and left.dtype == right.dtype == torch.float32
         and left.dim() in (3, 4)
         and left.shape[:-2] == right.shape[:-2]
-        and torch.get_num_threads() == 1
+        and torch.get_num_threads() <= (2 if are_small(left, right) and has_avx512() else 1)
         and not (torch.is_grad_enabled() and (left.requires_grad or right.requires_grad))
         and not torch.is_autocast_enabled("cpu")
     )
 
 
 def suits_numpy(left: Tensor, right: Tensor, out: Tensor) -> bool:
-    multiplications = math.prod(left.shape[-2:]) * right.shape[-1]
-    return (
-        reads_views(left, right)
-        and multiplications > 0
-        and torch.cpu._is_avx512_supported()
-        and (multiplications <= SMALL or numpy_threads() == 1)
-        and (multiplications <= SMALL or all(map(is_for_blas, (left, right, out))))
-    )
+    """For what `reads_views` is true of."""
+    if not has_avx512() or multiplications(left, right) == 0:
+        return False
+    if are_small(left, right):
+        return True
+    return numpy_threads() == 1 and all(map(is_for_blas, (left, right, out)))
+
+
+def has_avx512() -> bool:
+    return torch.cpu._is_avx512_supported()
+
+
+def are_small(left: Tensor, right: Tensor) -> bool:
+    return multiplications(left, right) <= SMALL
+
+
+def multiplications(left: Tensor, right: Tensor) -> int:
+    """Of one product of the batch."""
+    return math.prod(left.shape[-2:]) * right.shape[-1]
 
 
 def is_for_blas(x: Tensor) -> bool:

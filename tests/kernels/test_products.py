@@ -69,8 +69,12 @@ def test_large_ones_whose_rows_repeat_or_are_torn_are_pytorchs(counted, monkeypa
 
 def test_without_avx_512_they_are_pytorchs(counted, monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: False)
-    batched_product(torch.randn(2, 3, 4), torch.randn(2, 4, 5))
+    left, right = torch.randn(2, 3, 4), torch.randn(2, 4, 5)
+    batched_product(left, right)
     assert not counted
+    assert products.reads_views(left, right)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert not products.reads_views(left, right)
 
 
 def test_slices_and_repeated_rows(counted):
@@ -109,10 +113,17 @@ def test_gradients_are_pytorchs(counted):
     assert counted
 
 
-def test_threads_are_pytorchs(counted):
-    torch.set_num_threads(2)
+@pytest.mark.parametrize(
+    ("threads", "length", "numpys"), [(1, 70, 1), (2, 3, 1), (2, 70, 0), (3, 3, 0)]
+)
+def test_several_threads_are_pytorchs(threads, length, numpys, counted, monkeypatch):
+    """But small products on two."""
+    monkeypatch.setattr(products, "numpy_threads", lambda: 1)
+    left, right = torch.randn(2, length, 64), torch.randn(2, 64, length)
+    torch.set_num_threads(threads)
     try:
-        batched_product(torch.randn(2, 3, 4), torch.randn(2, 4, 5))
+        found = batched_product(left, right)
     finally:
         torch.set_num_threads(1)
-    assert not counted
+    torch.testing.assert_close(found, left @ right)
+    assert len(counted) == numpys
