@@ -273,7 +273,7 @@ def backward(
     # rho + eps (1 + ln P) = (rho + eps) + eps ln 2 log2 P
     constant = rho if eps is None else eps if rho is None else rho + eps
     slope = None if eps is None else LN2 * eps
-    rows = [None if one is None else wide(one[..., None]) for one in (constant, slope)]
+    constant, slope = (None if one is None else wide(one[..., None]) for one in (constant, slope))
     d_q, beta = weights.sums_like(q)
     d_k, _ = weights.sums_like(k)
     d_v, _ = weights.sums_like(v)
@@ -290,10 +290,7 @@ def backward(
         kept = weights.kept(block, p)
         if kept is not None:
             d_p.mul_(kept)
-        if rows[0] is not None:
-            d_p.add_(rows[0][place])
-        if rows[1] is not None and rows[1][place].any():  # where entropies exceed their margin
-            d_p.addcmul_(log2(p), rows[1][place])
+        add_gradients_of_sums(d_p, p, pick(constant, place), pick(slope, place))
         d_z = GRADIENTS[problem.activation](d_p, z, p)
         if problem.activation != "relu":  # whose masked weights of 0 have no gradient
             d_z = weights.mask(d_z, block)
@@ -313,6 +310,19 @@ def backward(
     if offset is not None:
         d_offset.mul_(weights.score_factor.squeeze(-1))
     return d_q, d_k, d_v, d_offset
+
+
+def add_gradients_of_sums(
+    d_p: Float[Tensor, "B H T S"],
+    p: Float[Tensor, "B H T S"],
+    constant: Float[Tensor, "B H T 1"] | None,
+    slope: Float[Tensor, "B H T 1"] | None,
+) -> None:
+    """d_p += constant + slope log2 p, in place."""
+    if constant is not None:
+        d_p.add_(constant)
+    if slope is not None and slope.any():  # where entropies exceed their margin
+        d_p.addcmul_(log2(p), slope)
 
 
 def sequences(problem: Problem) -> Iterator[tuple[Place, Place, Problem]]:
