@@ -12,6 +12,7 @@ from reluformer.data.batch import Batch
 from reluformer.data.vocabulary import PAD
 from reluformer.model.embedding import sinusoids, token_embedding
 from reluformer.training.loss import Losses, Totals
+from reluformer.training.options import OptimOptions
 
 
 @dataclass(eq=False)
@@ -124,6 +125,17 @@ class PyTorchTransformer(nn.Module):
             tgt_mask=nn.Transformer.generate_square_subsequent_mask(length, device=device),
             tgt_is_causal=True,
             memory_key_padding_mask=is_pad,
+        )
+
+    def adam(self, options: OptimOptions) -> torch.optim.Optimizer:
+        """PyTorch's, at its fastest."""
+        return torch.optim.AdamW(
+            self.parameters(),
+            lr=options.learning_rate,
+            betas=(options.beta1, options.beta2),
+            eps=options.epsilon,
+            weight_decay=options.weight_decay,
+            fused=True,
         )
 
     def start(self, encoded: tuple[Tensor, Tensor], beam_size: int) -> Prefix:

@@ -5,10 +5,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import nn
 
+from reluformer.benchmark.fairseq import FairseqCriterion, FairseqTransformer
 from reluformer.benchmark.pytorch import PyTorchCriterion, PyTorchTransformer
 from reluformer.benchmark.rounds import Work
 from reluformer.benchmark.synthetic import synthetic_split
@@ -23,7 +25,12 @@ from reluformer.training.options import OptimOptions
 from reluformer.training.parallel import Processes
 from reluformer.training.update import autocast, run_update
 
-Model = Transformer | PyTorchTransformer
+Model = Transformer | PyTorchTransformer | FairseqTransformer
+CRITERIA: dict[type[Model], Callable[[Any, float], nn.Module]] = {
+    Transformer: Criterion,
+    PyTorchTransformer: PyTorchCriterion,
+    FairseqTransformer: FairseqCriterion,
+}
 
 # Enough for batches as tight as those of a real corpus.
 NUM_SENTENCES = 20_000
@@ -109,9 +116,9 @@ def memory_for_backward(model: Model, batch: Batch, with_penalty: bool, precisio
     """Bytes that the layers keep of this batch."""
     inputs = (batch.src_tokens, batch.src_lengths, batch.prev_output_tokens)
     with autocast(batch.target.device, precision):
-        if isinstance(model, PyTorchTransformer):
-            return bytes_kept(model, lambda: model(*inputs))
-        return bytes_kept(model, lambda: model(*inputs, batch.tgt_lengths, with_penalty))
+        if isinstance(model, Transformer):
+            return bytes_kept(model, lambda: model(*inputs, batch.tgt_lengths, with_penalty))
+        return bytes_kept(model, lambda: model(*inputs))
 
 
 def synthetic_batches(count: int, max_tokens: int, vocab_size: int, seed: int) -> list[Batch]:
@@ -129,20 +136,12 @@ def _task(
     precision: str,
     device: torch.device,
 ) -> Callable[[], None]:
-    criterion: nn.Module
-    if isinstance(model, PyTorchTransformer):
-        criterion = PyTorchCriterion(model, LABEL_SMOOTHING)
-        optimiser: torch.optim.Optimizer = torch.optim.AdamW(
-            criterion.parameters(),
-            lr=OPTIM.learning_rate,
-            betas=(OPTIM.beta1, OPTIM.beta2),
-            eps=OPTIM.epsilon,
-            weight_decay=OPTIM.weight_decay,
-            fused=True,
-        )
-    else:
-        criterion = Criterion(model, LABEL_SMOOTHING)
+    criterion = CRITERIA[type(model)](model, LABEL_SMOOTHING)
+    if isinstance(model, Transformer):
+        assert isinstance(criterion, Criterion)
         optimiser = adam(criterion, OPTIM)
+    else:
+        optimiser = model.adam(OPTIM)
     processes = Processes(device=device)
     return partial(_train, criterion, optimiser, batches, processes, regulariser_weight, precision)
 

@@ -6,23 +6,25 @@ from functools import partial
 import torch
 
 from reluformer.benchmark.ctranslate2 import CTranslate2
+from reluformer.benchmark.fairseq import FairseqTransformer, generate
 from reluformer.benchmark.pytorch import PyTorchTransformer
 from reluformer.benchmark.rounds import Work
 from reluformer.data.batch import collate_sources
 from reluformer.decoding.options import DecodeOptions
-from reluformer.decoding.search import StepwiseModel, translate_batch
+from reluformer.decoding.search import translate_batch
 from reluformer.decoding.side_by_side import side_by_side
 from reluformer.model.compiling import compile_steps
 from reluformer.model.precision import convert
 from reluformer.model.transformer import Transformer, count_parameters
 
-Model = Transformer | PyTorchTransformer | CTranslate2
+Model = Transformer | PyTorchTransformer | FairseqTransformer | CTranslate2
+Sources = Sequence[Sequence[int]]  # of one batch
 SOURCE_LENGTH, TARGET_LENGTH = 26, 25  # in pieces, without the EOS
 
 
 def translation_work(
     models: Mapping[str, Model],
-    batches: Sequence[Sequence[Sequence[int]]],
+    batches: Sequence[Sources],
     *,
     beam_size: int,
     precision: str,
@@ -54,7 +56,7 @@ def translation_work(
                 compile_steps(model)
         elif precision == "bf16":
             model.to(torch.bfloat16)
-        tasks[name] = partial(_translate, model, batches, options, device)
+        tasks[name] = partial(_translate_all, _translator(model, options, device), batches, device)
     sources = [source for batch in batches for source in batch]
     pieces = sum(map(len, sources)) / len(sources)
     amount = f"{len(batches)} batches of {len(batches[0])} sentences side by side"
@@ -66,7 +68,7 @@ def translation_work(
         amount=len(sources),
         tasks=tasks,
         conditions=f"beam {beam_size}, {amount} a round, {pieces:.1f} pieces in, {TARGET_LENGTH} "
-        f"out, {precision}; the same beam search for all but CTranslate2, which has its own",
+        f"out, {precision}; our beam search for all but CTranslate2 and fairseq",
         parameters=parameters,
     )
 
@@ -76,15 +78,24 @@ def _label(name: str, model: Model) -> str:
     return f"{name} (no cache: recomputes the prefix)" if recomputes else name
 
 
-def _translate(
-    model: StepwiseModel,
-    batches: Sequence[Sequence[Sequence[int]]],
+def _translator(
+    model: Transformer | PyTorchTransformer | FairseqTransformer,
     options: DecodeOptions,
     device: torch.device,
-) -> None:
-    def translate(sources: Sequence[Sequence[int]]) -> None:
+) -> Callable[[Sources], object]:
+    """What translates one batch: our beam search, or fairseq's with fairseq's model."""
+    if isinstance(model, FairseqTransformer):
+        return partial(generate, model.generator(options.beam_size, TARGET_LENGTH), device=device)
+
+    def translate(sources: Sources) -> None:
         tokens, lengths = collate_sources(sources)
         translate_batch(model, tokens.to(device), lengths.to(device), options)
 
+    return translate
+
+
+def _translate_all(
+    translate: Callable[[Sources], object], batches: Sequence[Sources], device: torch.device
+) -> None:
     for _ in side_by_side(translate, batches, device):
         pass

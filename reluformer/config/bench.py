@@ -12,6 +12,7 @@ from omegaconf import MISSING
 from reluformer.attention.base import Attention
 from reluformer.benchmark.attention import PyTorchAttention, attention_work
 from reluformer.benchmark.ctranslate2 import CTranslate2
+from reluformer.benchmark.fairseq import FairseqTransformer
 from reluformer.benchmark.kernels import kernel_work
 from reluformer.benchmark.packed import packed_work
 from reluformer.benchmark.preprocess import preprocessing_work
@@ -20,6 +21,7 @@ from reluformer.benchmark.pytorch import PyTorchTransformer
 from reluformer.benchmark.report import Machine, Outcome, Report
 from reluformer.benchmark.rounds import Work, time_work
 from reluformer.benchmark.synthetic import FIRST_PIECE, LONGEST, synthetic_sources, window_batch
+from reluformer.benchmark.train import Model as TrainedModel
 from reluformer.benchmark.train import synthetic_batches, training_work, windows_work
 from reluformer.benchmark.translate import SOURCE_LENGTH, Model, translation_work
 from reluformer.checks import check_choice, check_not_negative, check_positive, check_threads
@@ -36,10 +38,11 @@ from reluformer.model.transformer import SITES, Transformer
 from reluformer.threads import set_threads
 
 ALL = "all"
-RIVAL, RIVAL_LABEL = "pytorch", "PyTorch nn.Transformer"
+PYTORCH, PYTORCH_LABEL = "pytorch", "PyTorch nn.Transformer"
+FAIRSEQ = "fairseq"
 CTRANSLATE2, CTRANSLATE2_LABEL = "ctranslate2", "CTranslate2, softmax"
-RIVAL_ATTENTION = "PyTorch scaled_dot_product_attention"
-# Settings that nn.Transformer has too, in our words.
+PYTORCH_ATTENTION = "PyTorch scaled_dot_product_attention"
+# Settings that nn.Transformer and fairseq have too, in our words.
 RIVAL_SETTINGS = (
     "encoder_layers",
     "decoder_layers",
@@ -89,8 +92,11 @@ class BenchConfig:
         check_choice("precision", self.precision, PRECISIONS)
         if self.precision == "int8" and self.what != "translate":
             raise UserError("`precision` int8 is for what=translate")
-        if self.precision == "int8" and RIVAL in self.systems:
-            raise UserError(f"`systems` must not have {RIVAL}, which knows no int8")
+        for name in (PYTORCH, FAIRSEQ):
+            if self.precision == "int8" and name in self.systems:
+                raise UserError(f"`systems` must not have {name}, which knows no int8")
+        if FAIRSEQ in self.systems and self.what not in ("train", "windows", "translate"):
+            raise UserError(f"`systems` may have {FAIRSEQ} for what=train, windows or translate")
         if CTRANSLATE2 in self.systems and self.what != "translate":
             raise UserError(f"`systems` may have {CTRANSLATE2} for what=translate only")
         if self.compile and self.what not in ("train", "windows", "translate"):
@@ -157,8 +163,8 @@ def bench_attention(config: BenchConfig) -> Iterator[Work]:
     head_dim = model.d_model // model.num_heads
     mechanisms: dict[str, Attention | PyTorchAttention] = {}
     for name in system_names(config):
-        if name == RIVAL:
-            mechanisms[RIVAL_ATTENTION] = PyTorchAttention()
+        if name == PYTORCH:
+            mechanisms[PYTORCH_ATTENTION] = PyTorchAttention()
         else:
             node = group_node("attention", name)
             torch.manual_seed(config.seed)
@@ -266,13 +272,15 @@ BENCHMARKS: dict[str, Callable[[BenchConfig], Iterator[Work]]] = {
 }
 
 
-def build_systems(config: BenchConfig) -> dict[str, Transformer | PyTorchTransformer]:
+def build_systems(config: BenchConfig) -> dict[str, TrainedModel]:
     """The systems by the names that tables show, each with the same seed."""
-    systems: dict[str, Transformer | PyTorchTransformer] = {}
+    systems: dict[str, TrainedModel] = {}
     for name in system_names(config):
         torch.manual_seed(config.seed)
-        if name == RIVAL:
-            systems[RIVAL_LABEL] = build_rival(config.model, config.vocab_size)
+        if name == PYTORCH:
+            systems[PYTORCH_LABEL] = PyTorchTransformer(**rival_settings(config))
+        elif name == FAIRSEQ:
+            systems[FAIRSEQ] = FairseqTransformer(**rival_settings(config))
         else:
             attention = "softmax" if name == CTRANSLATE2 else name
             sites: dict[str, Any] = dict.fromkeys(SITES, group_node("attention", attention))
@@ -282,8 +290,8 @@ def build_systems(config: BenchConfig) -> dict[str, Transformer | PyTorchTransfo
     return systems
 
 
-def training_systems(config: BenchConfig) -> dict[str, Transformer | PyTorchTransformer]:
-    """With their layers compiled where that is asked for; PyTorch's own are left as they are."""
+def training_systems(config: BenchConfig) -> dict[str, TrainedModel]:
+    """With their layers compiled where that is asked for; the rivals' are left as they are."""
     systems = build_systems(config)
     for model in systems.values():
         if config.compile and isinstance(model, Transformer):
@@ -300,10 +308,11 @@ def system_names(config: BenchConfig) -> list[str]:
     return names
 
 
-def build_rival(model: ModelConfig, vocab_size: int) -> PyTorchTransformer:
-    """nn.Transformer in the sizes of our model."""
-    settings = {name: getattr(model, name) for name in RIVAL_SETTINGS}
-    return PyTorchTransformer(vocab_size, vocab_size, **settings)
+def rival_settings(config: BenchConfig) -> dict[str, Any]:
+    """The sizes of our model."""
+    settings = {name: getattr(config.model, name) for name in RIVAL_SETTINGS}
+    sizes = dict.fromkeys(("source_vocab_size", "target_vocab_size"), config.vocab_size)
+    return sizes | settings
 
 
 def describe_model(config: BenchConfig) -> str:

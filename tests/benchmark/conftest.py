@@ -1,10 +1,13 @@
 """Systems of 16 channels."""
 
+import numpy as np
 import pytest
 from small_models import FFN, RELU
 
+from reluformer.benchmark.synthetic import synthetic_split
 from reluformer.config.bench import BenchConfig
 from reluformer.config.model import ModelConfig
+from reluformer.data.batch import Batch, collate
 
 
 def tiny_model(**changes: object) -> ModelConfig:
@@ -62,3 +65,9 @@ def bench_config():
         return BenchConfig(**{**settings, **changes}, model=tiny_model(**(model or {})))
 
     return build
+
+
+@pytest.fixture
+def batch(tmp_path) -> Batch:
+    """Six sentences of very different lengths."""
+    return collate(synthetic_split(tmp_path, 6, 40, seed=3), np.arange(6))

@@ -1,14 +1,13 @@
 """The rival is our softmax model: with the same weights it says, loses and translates the same."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from reluformer.benchmark.pytorch import PyTorchCriterion, PyTorchTransformer
-from reluformer.benchmark.synthetic import synthetic_sources, synthetic_split
-from reluformer.config.bench import RIVAL_LABEL, build_systems
-from reluformer.data.batch import Batch, collate, collate_sources
+from reluformer.benchmark.synthetic import synthetic_sources
+from reluformer.config.bench import PYTORCH_LABEL, build_systems
+from reluformer.data.batch import collate_sources
 from reluformer.decoding.options import DecodeOptions
 from reluformer.decoding.search import translate_batch
 from reluformer.model.transformer import Transformer, count_parameters
@@ -69,7 +68,7 @@ def copy_attention(own: nn.Module, other: nn.MultiheadAttention) -> None:
 def twins(request, bench_config):
     """Our softmax model and the rival, with equal weights that are all random."""
     systems = build_systems(bench_config(systems=["softmax", "pytorch"], model=request.param))
-    ours, rival = systems["softmax"], systems[RIVAL_LABEL]
+    ours, rival = systems["softmax"], systems[PYTORCH_LABEL]
     with torch.no_grad():
         for parameter in ours.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -77,12 +76,6 @@ def twins(request, bench_config):
             parameter.fill_(torch.nan)  # whatever is not copied shows
     copy_weights(ours, rival)
     return ours, rival
-
-
-@pytest.fixture
-def batch(tmp_path) -> Batch:
-    """Six sentences of very different lengths."""
-    return collate(synthetic_split(tmp_path, 6, 40, seed=3), np.arange(6))
 
 
 def losses_and_gradients(criterion, batch, totals):
@@ -130,7 +123,7 @@ def test_same_translations(twins):
 
 def test_dropout_is_where_ours_is(bench_config):
     rates = {"dropout": 0.3, "attention_dropout": 0.2, "activation_dropout": 0.1}
-    rival = build_systems(bench_config(systems=["pytorch"], model=rates))[RIVAL_LABEL]
+    rival = build_systems(bench_config(systems=["pytorch"], model=rates))[PYTORCH_LABEL]
     assert rival.dropout.p == 0.3
     for layer in [*rival.transformer.encoder.layers, *rival.transformer.decoder.layers]:
         assert layer.dropout1.p == layer.dropout2.p == 0.3
