@@ -65,7 +65,7 @@ class MultiHeadAttention(nn.Module):
         `visibility` says which slots of the memory, the newest included, each of them reads.
         """
         q, k, v = (self._split(part) for part in self.input_projection(x).chunk(3, dim=-1))
-        memory.append(k, v)
+        memory.write(k, v)
         return self._attend(x, q, memory, queries, visibility)
 
     def step_across(

@@ -23,8 +23,9 @@ class Prefix:
     is_pad: Bool[Tensor, "N S"]
     tokens: Int[Tensor, "N T"]
 
-    def select(self, rows: Int[Tensor, " N"], sentences: Int[Tensor, " B"]) -> None:
-        """Keep these rows; where no sentence leaves, each finds its own source already there."""
+    def select(self, rows: Int[Tensor, "B K"], sentences: Int[Tensor, " B"]) -> None:
+        """Keep these rows; where as many stay, each finds its own source already there."""
+        rows = rows.flatten()
         self.tokens = self.tokens[rows]
         if len(rows) != len(self.memory):
             self.memory, self.is_pad = self.memory[rows], self.is_pad[rows]
@@ -138,8 +139,8 @@ class PyTorchTransformer(nn.Module):
             fused=True,
         )
 
-    def start(self, encoded: tuple[Tensor, Tensor], beam_size: int) -> Prefix:
-        memory, is_pad = (part.repeat_interleave(beam_size, dim=0) for part in encoded)
+    def start(self, encoded: tuple[Tensor, Tensor]) -> Prefix:
+        memory, is_pad = encoded
         tokens = torch.empty(len(memory), 0, dtype=torch.long, device=memory.device)
         return Prefix(memory, is_pad, tokens)
 

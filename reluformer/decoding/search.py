@@ -32,17 +32,20 @@ NEVER = [PAD, BOS, UNK]  # no hypothesis holds these
 class Cache(Protocol):
     """What a model remembers of the hypotheses so far."""
 
-    def select(self, rows: Tensor, sentences: Tensor) -> None:
-        """Keep these rows (hypotheses) and sentences, in this order."""
+    def select(self, rows: Int[Tensor, "B K"], sentences: Int[Tensor, " B"]) -> None:
+        """Keep these sentences, and of each the hypotheses in these rows, in this order."""
 
 
 class StepwiseModel(Protocol):
-    """A model in evaluation mode that gives the logits of one more token at a time."""
+    """A model in evaluation mode that gives the logits of one more token at a time.
+
+    It starts with one row for each sentence, which the search then has continue as its beams.
+    """
 
     @property
     def max_positions(self) -> int: ...
     def encode(self, src_tokens: Tensor, src_lengths: Tensor) -> Any: ...
-    def start(self, encoded: Any, beam_size: int) -> Any: ...
+    def start(self, encoded: Any) -> Any: ...
     def step(self, tokens: Tensor, cache: Any) -> Tensor: ...
 
 
@@ -67,7 +70,7 @@ def translate_batch(
     if most_pieces is not None:
         limits = limits.clamp(max=most_pieces)
     search = Search(limits, options, ids)
-    cache = model.start(model.encode(src_tokens, src_lengths), options.beam_size)
+    cache = model.start(model.encode(src_tokens, src_lengths))
     while search.num_sentences:
         log_probs = model.step(search.last_tokens, cache).log_softmax(-1)
         kept = search.advance(log_probs)
@@ -123,27 +126,30 @@ class Search:
 
     @property
     def last_tokens(self) -> Int[Tensor, " N"]:
-        """What the model reads next: one token for each row."""
-        return self.state["tokens"][:, :, max(self.length - 1, 0)].flatten()
+        """What the model reads next: one token for each row; at first, one for each sentence."""
+        tokens = self.state["tokens"]
+        return tokens[:, :, self.length - 1].flatten() if self.length else tokens[:, 0, 0]
 
     def advance(self, log_probs: Float[Tensor, "N V"]) -> tuple[Tensor, Tensor] | None:
         """Take one step; return the rows and sentences that the cache must keep, None for all."""
-        state, beam_size = self.state, self.options.beam_size
-        step = self._choose(self._constrain(log_probs.unflatten(0, (-1, beam_size))))
+        state = self.state
+        by_sentence = self._constrain(log_probs.unflatten(0, (self.num_sentences, -1)))
+        num_rows = by_sentence.shape[1]
+        step = self._choose(by_sentence.expand(-1, self.options.beam_size, -1))
         if step.finished.any():
             self._finish(step)
         self._grow(step)
         done = self._done()
-        rows = torch.arange(self.num_sentences, device=done.device)[:, None] * beam_size
-        rows = rows + step.live.parents
+        rows = torch.arange(self.num_sentences, device=done.device)[:, None] * num_rows
+        rows = rows + step.live.parents % num_rows
         self.length += 1
         if not done.any():
             moved = not torch.equal(rows.flatten(), torch.arange(rows.numel(), device=rows.device))
-            return (rows.flatten(), torch.arange(len(rows), device=rows.device)) if moved else None
+            return (rows, torch.arange(len(rows), device=rows.device)) if moved else None
         self._collect(done)
         kept = (~done).nonzero()[:, 0]
         self.state = {name: tensor.index_select(0, kept) for name, tensor in state.items()}
-        return rows[kept].flatten(), kept
+        return rows[kept], kept
 
     def _constrain(self, log_probs: Float[Tensor, "B K V"]) -> Float[Tensor, "B K V"]:
         """Rule out special tokens, too early ends, and all but the end at the longest length."""

@@ -49,8 +49,8 @@ class ShortlistedModel:
     ) -> EncoderOutput:
         return self.model.encode(src_tokens, src_lengths)
 
-    def start(self, encoded: EncoderOutput, beam_size: int) -> "ShortlistedCache":
-        return ShortlistedCache(self.model.start(encoded, beam_size), self._allowed)
+    def start(self, encoded: EncoderOutput) -> "ShortlistedCache":
+        return ShortlistedCache(self.model.start(encoded), self._allowed)
 
     def step(self, tokens: Int[Tensor, " N"], cache: "ShortlistedCache") -> Float[Tensor, "N U"]:
         states = self.model.step_states(self.types[tokens], cache.inner)
@@ -73,7 +73,7 @@ class ShortlistedCache:
         self.inner = inner
         self.allowed = allowed
 
-    def select(self, rows: Int[Tensor, " N"], sentences: Int[Tensor, " B"]) -> None:
+    def select(self, rows: Int[Tensor, "B K"], sentences: Int[Tensor, " B"]) -> None:
         self.inner.select(rows, sentences)
         if len(sentences) != len(self.allowed):
             self.allowed = self.allowed.index_select(0, sentences)

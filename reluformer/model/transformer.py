@@ -41,33 +41,29 @@ class Output:
 class DecoderCache:
     """What decoding remembers: the memory of each layer, and whose each position is."""
 
-    def __init__(
-        self, layers: list[LayerMemory], lengths: Int[Tensor, " B"], beam_size: int
-    ) -> None:
-        self.layers = layers
+    def __init__(self, sources: list[SourceMemory], lengths: Int[Tensor, " B"]) -> None:
+        self.ancestry = Ancestry(len(lengths), lengths.device)
+        self.layers = [LayerMemory(source, self.ancestry) for source in sources]
         self.source_lengths = lengths
-        self.beam_size = beam_size
-        self.ancestry = Ancestry(len(lengths), beam_size, lengths.device)
         self.length = 0
 
     def extend(self) -> tuple[Visibility, Visibility]:
         """A step further: what the newest positions read of the target and of the source."""
-        kept = self.ancestry.tidy()
-        if kept is not None:
-            for layer in self.layers:
-                layer.target.keep(kept, self.ancestry.capacity)
         self.ancestry.extend()
+        for layer in self.layers:
+            layer.target.reserve()
         self.length += 1
         chosen, lengths = self.ancestry.visible, self.source_lengths
-        beams, device = self.beam_size, lengths.device
-        own = Visibility(beams, self.ancestry.capacity, ordered=True, device=device, chosen=chosen)
+        beams, num_slots, device = *chosen.shape[2:], lengths.device
+        own = Visibility(beams, num_slots, ordered=True, device=device, chosen=chosen)
         num_keys = self.layers[0].source.keys.shape[2]
         return own, Visibility(beams, num_keys, key_lengths=lengths, device=device)
 
-    def select(self, rows: Int[Tensor, " N"], sentences: Int[Tensor, " B"]) -> None:
-        """Reorder beams and drop sentences: keep these rows, in this order, and these sentences.
+    def select(self, rows: Int[Tensor, "B K"], sentences: Int[Tensor, " B"]) -> None:
+        """Keep these sentences, and for each the hypotheses in these rows, in this order.
 
-        `sentences` must be ascending: sentences are dropped, never reordered.
+        A row may be kept more than once, so that there are more beams than before. `sentences`
+        must be ascending: sentences are dropped, never reordered.
         """
         self.ancestry.select(rows)
         for layer in self.layers:
@@ -189,13 +185,13 @@ class Transformer(nn.Module):
             return checkpoint(layer, *inputs, use_reentrant=False)
         return layer(*inputs)
 
-    def start(self, encoded: EncoderOutput, beam_size: int) -> DecoderCache:
-        """An empty cache for `beam_size` rows of each sentence, the source projected once."""
-        layers = []
-        for layer in self.decoder_stack:
-            projected = layer.cross_attention.project_memory(encoded.states)
-            layers.append(LayerMemory(SourceMemory(*projected), beam_size))
-        return DecoderCache(layers, encoded.lengths, beam_size)
+    def start(self, encoded: EncoderOutput) -> DecoderCache:
+        """An empty cache with one row for each sentence, the source projected once."""
+        sources = [
+            SourceMemory(*layer.cross_attention.project_memory(encoded.states))
+            for layer in self.decoder_stack
+        ]
+        return DecoderCache(sources, encoded.lengths)
 
     def step(self, tokens: Int[Tensor, " N"], cache: DecoderCache) -> Float[Tensor, "N V"]:
         """Logits of the token after these, which stand at `cache.length`; advances the cache."""

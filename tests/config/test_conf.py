@@ -41,7 +41,7 @@ def translate_something(config: ModelConfig) -> Transformer:
     sources = torch.randint(4, 20, (2, 5))
     with torch.no_grad():
         encoded = model.encode(sources, torch.tensor([5, 3]))
-        logits = model.step(torch.tensor([1, 1]), model.start(encoded, beam_size=1))
+        logits = model.step(torch.tensor([1, 1]), model.start(encoded))
     assert logits.shape == (2, 20)
     assert logits.isfinite().all()
     return model

@@ -20,16 +20,16 @@ Table = Callable[[int, tuple[int, ...]], Sequence[float]]
 class TableCache:
     """The sentence and the tokens so far of each row."""
 
-    def __init__(self, sentences, beam_size):
+    def __init__(self, sentences):
         self.sentences = sentences
-        self.rows = [(sentence, ()) for sentence in sentences for _ in range(beam_size)]
-        self.beam_size = beam_size
+        self.rows = [(sentence, ()) for sentence in sentences]
 
     def select(self, rows, sentences):
-        self.rows = [self.rows[row] for row in rows.tolist()]
         self.sentences = [self.sentences[sentence] for sentence in sentences.tolist()]
-        beams = [sentence for sentence in self.sentences for _ in range(self.beam_size)]
-        assert [sentence for sentence, _ in self.rows] == beams, "rows must be grouped by sentence"
+        beams = [[self.rows[row] for row in beam] for beam in rows.tolist()]
+        for sentence, beam in zip(self.sentences, beams, strict=True):
+            assert {row[0] for row in beam} == {sentence}, "rows must be grouped by sentence"
+        self.rows = [row for beam in beams for row in beam]
 
 
 class TableModel:
@@ -47,8 +47,8 @@ class TableModel:
     def encode(self, src_tokens, src_lengths):
         return src_tokens[:, 0].tolist()
 
-    def start(self, encoded, beam_size):
-        return TableCache(encoded, beam_size)
+    def start(self, encoded):
+        return TableCache(encoded)
 
     def step(self, tokens, cache):
         self.num_steps += 1

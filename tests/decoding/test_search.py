@@ -241,7 +241,7 @@ def test_no_sentences():
         def encode(self, src_tokens, src_lengths):
             return None
 
-        def start(self, encoded, beam_size):
+        def start(self, encoded):
             return None
 
     empty = torch.zeros(0, dtype=torch.long)

@@ -64,7 +64,9 @@ def test_step_by_step_equals_one_pass(model: Transformer, beam_size: int) -> Non
         rows,
         torch.full((len(rows),), 6),
     )
-    cache = model.start(model.encode(source, source_lengths), beam_size)
+    cache = model.start(model.encode(source, source_lengths))
+    sentences = torch.arange(3)
+    cache.select(sentences[:, None].expand(-1, beam_size), sentences)
     steps = torch.stack([model.step(rows[:, t], cache) for t in range(6)], dim=1)
     torch.testing.assert_close(steps, model.logits(whole.states))
 
@@ -74,11 +76,15 @@ def test_selected_rows_go_on_as_if_they_had_always_been_there(model: Transformer
     source, source_lengths, target, _ = random_pairs()
     rows = target.repeat_interleave(2, 0)
     rows = 4 + (rows + torch.arange(6)[:, None]) % (VOCAB - 4)
-    cache = model.start(model.encode(source, source_lengths), beam_size=2)
-    for t in range(3):
+    rows[:, 0] = target[:, 0].repeat_interleave(2)  # two beams from one beginning
+    cache = model.start(model.encode(source, source_lengths))
+    model.step(target[:, 0], cache)
+    cache.select(torch.tensor([[0, 0], [1, 1], [2, 2]]), torch.arange(3))
+    for t in range(1, 3):
         model.step(rows[:, t], cache)
-    keep = torch.tensor([1, 0, 5, 5])
+    keep = torch.tensor([[1, 0], [5, 5]])
     cache.select(keep, torch.tensor([0, 2]))
+    keep = keep.flatten()
     after = model.step(rows[keep, 3], cache)
     whole = model(
         source[[0, 0, 2, 2]], source_lengths[[0, 0, 2, 2]], rows[keep, :4], torch.full((4,), 4)

@@ -122,23 +122,23 @@ def test_one_position_at_a_time_equals_all_at_once(mechanism: Attention) -> None
     """Six positions of two beams of three sentences; half-way one beam takes over the other."""
     layer, x, _ = random_layer(mechanism)
     beams = torch.stack([x, x.flip(1)], dim=1).flatten(0, 1)  # rows: (sentence, beam)
-    memory, queries = TargetMemory(2), QueryMemory()
-    ancestry = Ancestry(3, 2, torch.device("cpu"))
+    ancestry = Ancestry(3, torch.device("cpu"))
+    memory, queries = TargetMemory(ancestry, layer._queries(x)), QueryMemory()
+    ancestry.select(torch.tensor([[0, 0], [1, 1], [2, 2]]))
     for t in range(6):
         if t == 3:
-            kept = torch.tensor([1, 1, 3, 3, 4, 4])
-            beams = beams[kept].clone()
+            kept = torch.tensor([[1, 1], [3, 3], [4, 4]])
+            beams = beams[kept.flatten()].clone()
             beams[:, t:] += torch.randn(6, 6 - t, x.shape[2])  # from here on all of them differ
             ancestry.select(kept)
             queries.select(kept)
-        if (slots := ancestry.tidy()) is not None:  # with room for four steps, so it was there once
-            memory.keep(slots, ancestry.capacity)
         ancestry.extend()
-        chosen = Visibility(2, ancestry.capacity, ordered=True, chosen=ancestry.visible)
+        memory.reserve()
+        chosen = Visibility(2, ancestry.num_slots, ordered=True, chosen=ancestry.visible)
         output = layer.step(beams[:, t : t + 1], memory, queries, chosen)
         whole, _ = layer(beams, Visibility(6, 6, causal=True))
         torch.testing.assert_close(output, whole[:, t : t + 1])
-    assert ancestry.num_slots < 2 * 6  # what the other beam had before was given up
+    assert ancestry.slots.max() + 1 == 2 * 6 - 3  # what the other beam had before was overwritten
 
 
 def test_beams_across_one_position_at_a_time_equal_all_at_once(mechanism: Attention) -> None:
@@ -150,8 +150,8 @@ def test_beams_across_one_position_at_a_time_equal_all_at_once(mechanism: Attent
     visibility = Visibility(2, 7, sizes)
     for t in range(6):
         if t == 3:
-            swapped = torch.tensor([1, 0, 3, 2, 5, 4])
-            beams = beams[swapped]
+            swapped = torch.tensor([[1, 0], [3, 2], [5, 4]])
+            beams = beams[swapped.flatten()]
             queries.select(swapped)
         output = layer.step_across(beams[:, t : t + 1], source, queries, visibility)
     doubled = memory.repeat_interleave(2, 0)
