@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-
 MULTIPLE = 8  # of slots: products of few sizes, whose code is generated once
 
 
@@ -80,10 +79,11 @@ class TargetMemory:
         return self.value_slots[:, :, : self.ancestry.num_slots]
 
     def reserve(self) -> None:
-        """Have all slots that are in use, and half as many again where there were too few."""
-        missing = self.ancestry.num_slots - self.key_slots.shape[2]
-        if missing > 0:
-            more = (0, 0, 0, missing + self.ancestry.num_slots // 2)
+        """Have more slots than are in use: never as many, which torch.compile would take for a
+        case of its own."""
+        used, there = self.ancestry.num_slots, self.key_slots.shape[2]
+        if there <= used:
+            more = (0, 0, 0, used + used // 2 - there)
             self.key_slots = torch.nn.functional.pad(self.key_slots, more)
             self.value_slots = torch.nn.functional.pad(self.value_slots, more)
 
