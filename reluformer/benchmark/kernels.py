@@ -168,8 +168,10 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, backend: SDPBackend, causal: bool) -> 
 
 def flex_relu(causal: bool, length: int, device: torch.device) -> Callable[..., Tensor]:
     """ReLU attention through a softmax engine: ln s where s > 0, undone by the row's sum."""
+    from torch._functorch import config as compiled_gradients
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
+    compiled_gradients.donated_buffer = False  # its backward pass is run more than once
     flex: Callable[..., tuple[Tensor, Tensor]] = torch.compile(flex_attention)
 
     def logarithm(score: Tensor, *_: Tensor) -> Tensor:

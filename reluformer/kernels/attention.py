@@ -28,7 +28,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reluformer.kernels import blocked
-from reluformer.kernels.problem import SCHEMA, Problem, empty_heads
+from reluformer.kernels.problem import OPTIONS, SCHEMA, Problem, empty_heads
 from reluformer.visibility import Visibility
 
 few_keys = 2  # times the head size: what is kept is then twice as large as queries at most
@@ -140,7 +140,8 @@ def run(
 
 
 def values(problem: Problem) -> list[Any]:
-    return list(vars(problem).values())
+    # By name, as torch.compile of PyTorch 2.11 cannot trace `vars` of a dataclass.
+    return [getattr(problem, name) for name in OPTIONS]
 
 
 def as_one_type(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """What a call of the fused attention computes, apart from its tensors of numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from jaxtyping import Float
 from torch import Tensor
@@ -44,6 +44,7 @@ class Problem:
         return max(self.longest_query, self.longest_key)
 
 
+OPTIONS = tuple(field.name for field in fields(Problem))
 SCHEMA = (
     "str activation, bool causal, float scale, float alpha, bool row_sums, bool entropies, "
     "float dropout, SymInt longest_query, SymInt longest_key, Tensor? query_lengths, "
