@@ -36,13 +36,27 @@ class Batch:
         return len(self.ids)
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on another device; copies from pinned memory do not block."""
+        """The same batch on another device; a GPU's copies from pinned memory do not block."""
+        pinned = torch.device(device).type == "cuda"
         moved: dict[str, Any] = {
-            name: value.to(device, non_blocking=True)
+            name: (value.pin_memory() if pinned else value).to(device, non_blocking=True)
             for name, value in vars(self).items()
             if isinstance(value, Tensor)
         }
         return replace(self, **moved)
+
+    @property
+    def target_places(self) -> Int64[Tensor, " N"]:
+        """Where real target positions are in the flattened target, in order.
+
+        As N is known, nothing waits for the device, as it would for what a mask picks out.
+        """
+        lengths, width = self.tgt_lengths, self.target.shape[1]
+        before = torch.arange(len(lengths), device=lengths.device) * width
+        before += lengths - lengths.cumsum(0)  # less all earlier real positions
+        number = self.num_target_tokens
+        rows = torch.repeat_interleave(before, lengths, output_size=number)
+        return rows + torch.arange(number, device=lengths.device)
 
     def halves(self) -> list["Batch"]:
         """The batch as two of half as many rows, or as it is if it has one row only."""

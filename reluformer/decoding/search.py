@@ -73,9 +73,7 @@ def translate_batch(
     cache = model.start(model.encode(src_tokens, src_lengths))
     while search.num_sentences:
         log_probs = model.step(search.last_tokens, cache).log_softmax(-1)
-        kept = search.advance(log_probs)
-        if kept is not None:
-            cache.select(*kept)
+        cache.select(*search.advance(log_probs))
     return search.results
 
 
@@ -101,6 +99,7 @@ class Search:
         beam_size, n_best = options.beam_size, options.n_best
         width = int(limits.max()) + 1 if num_sentences else 1
         self.options = options
+        self.shortest_limit = int(limits.min()) if num_sentences else 0
         self.length = 0
         self.results: list[list[Hypothesis]] = [[] for _ in range(num_sentences)]
         self.state = {
@@ -130,13 +129,13 @@ class Search:
         tokens = self.state["tokens"]
         return tokens[:, :, self.length - 1].flatten() if self.length else tokens[:, 0, 0]
 
-    def advance(self, log_probs: Float[Tensor, "N V"]) -> tuple[Tensor, Tensor] | None:
-        """Take one step; return the rows and sentences that the cache must keep, None for all."""
+    def advance(self, log_probs: Float[Tensor, "N V"]) -> tuple[Int[Tensor, "B K"], Tensor]:
+        """Take one step; return the rows and sentences that the cache must keep."""
         state = self.state
         by_sentence = self._constrain(log_probs.unflatten(0, (self.num_sentences, -1)))
         num_rows = by_sentence.shape[1]
         step = self._choose(by_sentence.expand(-1, self.options.beam_size, -1))
-        if step.finished.any():
+        if step.finished.is_cuda or step.finished.any():  # asking a GPU takes longer
             self._finish(step)
         self._grow(step)
         done = self._done()
@@ -144,8 +143,7 @@ class Search:
         rows = rows + step.live.parents % num_rows
         self.length += 1
         if not done.any():
-            moved = not torch.equal(rows.flatten(), torch.arange(rows.numel(), device=rows.device))
-            return (rows, torch.arange(len(rows), device=rows.device)) if moved else None
+            return rows, torch.arange(len(rows), device=rows.device)
         self._collect(done)
         kept = (~done).nonzero()[:, 0]
         self.state = {name: tensor.index_select(0, kept) for name, tensor in state.items()}
@@ -153,13 +151,14 @@ class Search:
 
     def _constrain(self, log_probs: Float[Tensor, "B K V"]) -> Float[Tensor, "B K V"]:
         """Rule out special tokens, too early ends, and all but the end at the longest length."""
-        log_probs[:, :, NEVER] = -torch.inf
-        at_limit = self.state["limit"] == self.length
+        for token in NEVER:
+            log_probs[:, :, token] = -torch.inf
+        at_limit = (self.state["limit"] == self.length)[:, None]
         if self.length < self.options.min_length:
-            log_probs[~at_limit, :, EOS] = -torch.inf
-        if at_limit.any():
-            log_probs[at_limit, :, :EOS] = -torch.inf
-            log_probs[at_limit, :, EOS + 1 :] = -torch.inf
+            log_probs[:, :, EOS].masked_fill_(~at_limit, -torch.inf)
+        if self.length >= self.shortest_limit:
+            log_probs[:, :, :EOS].masked_fill_(at_limit[..., None], -torch.inf)
+            log_probs[:, :, EOS + 1 :].masked_fill_(at_limit[..., None], -torch.inf)
         return log_probs
 
     def _choose(self, log_probs: Float[Tensor, "B K V"]) -> Step:

@@ -66,12 +66,11 @@ class Criterion(nn.Module):
             batch.tgt_lengths,
             with_penalty=regulariser_weight > 0,
         )
-        positions = torch.arange(batch.target.shape[1], device=batch.target.device)
-        real = positions < batch.tgt_lengths[:, None]
+        places = batch.target_places
         smoothed, nll = LinearCrossEntropy.apply(
-            output.states[real],
+            output.states.flatten(0, 1).index_select(0, places),
             self.model.output_projection.weight,
-            batch.target[real],
+            batch.target.flatten().index_select(0, places),
             self.label_smoothing,
             torch.is_grad_enabled(),
         )

@@ -1,5 +1,6 @@
 """One update: micro-batches to gradients to step."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -68,15 +69,17 @@ def run_update(
 
     sums, halvings = within_memory(gradients, batches, optimiser, processes)
     processes.sum(sums)
-    gradient_norm = nn.utils.clip_grad_norm_(criterion.parameters(), clip_norm or float("inf"))
-    stepped = bool(torch.isfinite(gradient_norm))
+    norm = nn.utils.clip_grad_norm_(criterion.parameters(), clip_norm or float("inf"))
+    # The one place of an update that waits for the device.
+    *summed, gradient_norm = torch.cat([sums, norm[None].to(sums)]).tolist()
+    stepped = math.isfinite(gradient_norm)
     if stepped:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate
         optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-    named = dict(zip(Losses._fields, sums.tolist(), strict=True))
-    return UpdateResult(named, totals, float(gradient_norm), stepped, halvings)
+    named = dict(zip(Losses._fields, summed, strict=True))
+    return UpdateResult(named, totals, gradient_norm, stepped, halvings)
 
 
 def within_memory(
@@ -115,9 +118,10 @@ def count_tokens(batches: Sequence[Batch], processes: Processes) -> Totals:
         sum(batch.num_source_tokens for batch in batches),
         sum(batch.num_target_tokens for batch in batches),
     ]
-    total = processes.sum(torch.tensor(counts, dtype=torch.int64, device=processes.device))
-    source_tokens, target_tokens = total.tolist()
-    return Totals(source_tokens, target_tokens)
+    if processes.world_size > 1:
+        total = processes.sum(torch.tensor(counts, dtype=torch.int64, device=processes.device))
+        counts = total.tolist()
+    return Totals(*counts)
 
 
 def reseed(seed: int, update: int, micro_batch: int) -> None:
