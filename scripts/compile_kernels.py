@@ -1,4 +1,4 @@
-"""Compile the Triton kernels for an NVIDIA GPU of compute capability 9.0, without having one.
+"""Compile the Triton kernels for an NVIDIA GPU (Hopper; see --capability), without having one.
 
 Needs Triton on Linux (x86_64), whose assembler and disassembler it uses.
 """
@@ -12,6 +12,7 @@ import re
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -115,7 +116,7 @@ def option(
     }
 
 
-def compiled(one: Configuration) -> dict[str, Any]:
+def compiled(capability: int, one: Configuration) -> dict[str, Any]:
     """What the assembler says of one configuration."""
     function = KERNELS[one.kernel]
     names = function.arg_names
@@ -137,11 +138,11 @@ def compiled(one: Configuration) -> dict[str, Any]:
         attrs={(i,): [["tt.divisibility", 16]] for i in aligned},
     )
     launch = {"num_warps": one.tile.warps, "num_stages": one.tile.stages}
-    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=launch)
+    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launch)
     usage, code = inspect(made.asm["cubin"])
     return {
         **one._asdict(),
-        "tile": list(one.tile),
+        "tile": list(one.tile[:4]),
         "registers": int(usage["REG"]),
         "spilled_bytes": int(usage["STACK"]),
         "shared_memory": made.metadata.shared,
@@ -218,6 +219,12 @@ def main() -> None:
     parser.add_argument(
         "--sample", type=int, metavar="N", help="only N of them, the same each time"
     )
+    parser.add_argument(
+        "--capability",
+        type=int,
+        default=90,
+        help="of the GPU, times ten: 80 is A100, 86 and 89 are smaller cards, 90 Hopper (default)",
+    )
     parser.add_argument("--json", action="store_true", help="a line for each configuration")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     chosen = parser.parse_args()
@@ -228,7 +235,9 @@ def main() -> None:
         wanted = random.Random(1).sample(wanted, min(chosen.sample, len(wanted)))
     found = []
     with Pool(chosen.jobs, maxtasksperchild=100) as pool:
-        for one in tqdm(pool.imap(compiled, wanted), total=len(wanted), disable=None):
+        for one in tqdm(
+            pool.imap(partial(compiled, chosen.capability), wanted), total=len(wanted), disable=None
+        ):
             found.append(one)
             if chosen.json:
                 print(json.dumps(one), flush=True)

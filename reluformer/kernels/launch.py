@@ -2,6 +2,7 @@
 
 import math
 import os
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -13,12 +14,16 @@ from reluformer.kernels.problem import Problem, empty_heads
 
 
 class Tile(NamedTuple):
-    """A launch configuration: rows of queries and keys, warps, stages of the load pipeline."""
+    """A launch configuration: rows of queries and keys, warps, stages of the load pipeline.
+
+    `large` ones need more shared memory than the 99 KB of cards of capability 8.6 and 8.9.
+    """
 
     queries: int
     keys: int
     warps: int
     stages: int
+    large: bool = False
 
 
 ANY = math.inf
@@ -33,7 +38,7 @@ HALF_TILES: dict[str, dict[int, dict[float, Tile]]] = {
     "short_gradient": {
         32: {32: Tile(32, 32, 4, 2), 64: Tile(32, 64, 4, 1), 128: Tile(16, 128, 8, 1)},
         64: {32: Tile(32, 32, 4, 1), 64: Tile(32, 64, 4, 1), 128: Tile(32, 128, 8, 1)},
-        128: {32: Tile(32, 32, 4, 1), 64: Tile(32, 64, 8, 1), 128: Tile(16, 128, 8, 1)},
+        128: {32: Tile(32, 32, 4, 1), 64: Tile(32, 64, 8, 1), 128: Tile(16, 128, 8, 1, large=True)},
     },
     "query_gradient": {size: {ANY: Tile(128, 64, 8, 2)} for size in (32, 64, 128)},
     "key_gradient": {
@@ -46,13 +51,25 @@ FLOAT32_TILE = {32: Tile(16, 16, 4, 1), 64: Tile(16, 32, 4, 1), 128: Tile(16, 32
 FLOAT32_TILES: dict[str, dict[int, dict[float, Tile]]] = {
     kernel: {size: {ANY: tile} for size, tile in FLOAT32_TILE.items()}
     for kernel in ("forward", "query_gradient", "key_gradient")
-} | {"short_gradient": {size: {32: Tile(32, 32, 8, 1)} for size in FLOAT32_TILE}}
+} | {"short_gradient": {size: {32: Tile(32, 32, 8, 1, large=size == 128)} for size in FLOAT32_TILE}}
+LARGE_MEMORY = 160 * 1024  # bytes of shared memory: A100 has 163 KB, Hopper 227
 
 
-def tile_for(kernel: str, head_dim: int, longest: int, dtype: torch.dtype) -> Tile | None:
+def tile_for(kernel: str, q: Tensor, longest: int) -> Tile | None:
     """The configuration for sequences of so many positions at most; None if they are too long."""
-    tiles = (FLOAT32_TILES if dtype == torch.float32 else HALF_TILES)[kernel][head_dim]
-    return next((tile for most, tile in tiles.items() if longest <= most), None)
+    tiles = (FLOAT32_TILES if q.dtype == torch.float32 else HALF_TILES)[kernel][q.shape[-1]]
+    fitting = (tile for most, tile in tiles.items() if longest <= most)
+    return next((tile for tile in fitting if not tile.large or has_large_memory(q.device)), None)
+
+
+@cache
+def has_large_memory(device: torch.device) -> bool:
+    """Whether it runs the tiles that need much shared memory, as does the interpreter."""
+    if device.type != "cuda":
+        return True
+    card = torch.cuda.get_device_properties(device)
+    there: int = card.shared_memory_per_block_optin  # type: ignore[attr-defined]
+    return there >= LARGE_MEMORY
 
 
 def tensors(problem: Problem) -> list[Tensor | None]:
@@ -104,7 +121,7 @@ def forward(
     wanted = problem.row_sums or problem.activation == "softmax", problem.entropies
     sums = [q.new_empty(q.shape[:-1] if one else (0,), dtype=torch.float32) for one in wanted]
     if q.numel():
-        tile = tile_for("forward", q.shape[-1], problem.longest, q.dtype)
+        tile = tile_for("forward", q, problem.longest)
         assert tile is not None
         triton_forward.forward[grid(problem.longest_query, tile.queries, q, problem)](
             q, k, v, as_float(gain), as_float(offset), out, *sums, *tensors(problem),
@@ -140,22 +157,22 @@ def backward(
     inputs = [q, k, v, as_float(gain), as_float(offset), d_out, as_float(rho), as_float(eps)]
     inputs += [log_sums, delta]
     strided = [*strides(problem, q, k, v, d_out), *sums_strides(q, problem)]
-    numbers, longest, head_dim = scalars(problem, q.shape[1]), problem.longest, q.shape[-1]
+    numbers, longest = scalars(problem, q.shape[1]), problem.longest
     given = {"ROW_SUM": rho is not None, "ENTROPY": eps is not None}
     constants = options(problem, q, offset) | given
-    if tile := tile_for("short_gradient", head_dim, longest, q.dtype):
+    if tile := tile_for("short_gradient", q, longest):
         triton_backward.short_gradient[grid(1, 1, q, problem)](
             *inputs, d_q, d_k, d_v, d_offset, *tensors(problem),
             *strided, *strides(problem, d_q, d_k), *numbers, **constants, **launch(tile),
         )  # fmt: skip
         return d_q, d_k, d_v, d_offset
-    tile = tile_for("query_gradient", head_dim, longest, q.dtype)
+    tile = tile_for("query_gradient", q, longest)
     assert tile is not None
     triton_backward.query_gradient[grid(problem.longest_query, tile.queries, q, problem)](
         *inputs, d_q, d_offset, *tensors(problem),
         *strided, *strides(problem, d_q), *numbers, **constants, **launch(tile),
     )  # fmt: skip
-    tile = tile_for("key_gradient", head_dim, longest, q.dtype)
+    tile = tile_for("key_gradient", q, longest)
     assert tile is not None
     triton_backward.key_gradient[grid(problem.longest_key, tile.keys, q, problem)](
         *inputs, d_k, d_v, *tensors(problem),

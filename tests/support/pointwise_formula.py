@@ -77,7 +77,9 @@ def case(
         torch.randn(2, heads, num_keys, head_dim, dtype=torch.float64).to(dtype) for _ in range(2)
     )
     if not centered and num_queries > 2:
-        q[1, -1, 2] = 0  # a dead row
+        q[1, -1, 2] = 0  # a dead row of zeros, and one of negative scores
+        q[1, -1, 1], q[1, -1, 1, 0] = 0, -1
+        k[1, -1, :, 0] = k[1, -1, :, 0].abs() + 0.5
     gain = torch.rand(heads, dtype=torch.float64) + 0.5
     offset = torch.randn(shape[:3], dtype=torch.float64) / 3 if centered else None
     short = 5 if padded else 0
