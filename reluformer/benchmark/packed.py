@@ -14,12 +14,12 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
 
 from reluformer.benchmark.kernels import (
-    FEWEST_REPEATS,
     REPEATS,
     Run,
+    first_line,
     ours,
     plain_relu,
-    repeat,
+    repeated,
     runs_of,
 )
 from reluformer.benchmark.rounds import Work
@@ -50,9 +50,9 @@ def packed_work(
     longest = max(lengths)
     systems = dict(packed(q, k, v, upstream, causal, starts, longest))
     systems |= dict(padded(q, k, v, upstream, causal, lengths))
-    repeats = REPEATS if device.type == "cuda" else FEWEST_REPEATS
+    repeats = REPEATS if device.type == "cuda" else 1
     for place, direction in enumerate(("forward", "backward")):
-        tasks = {name: partial(repeat, runs[place], repeats) for name, runs in systems.items()}
+        tasks = {name: repeated(name, runs[place], device) for name, runs in systems.items()}
         yield Work(
             title=f"Kernels, {direction}, sentences of about {length} positions, "
             f"{'' if causal else 'not '}causal",
@@ -94,7 +94,7 @@ def packed(
                 runs_of(varlen_attention(causal, starts, longest), q, k, v, upstream),
             )
         except Exception as reason:  # whatever this version of PyTorch finds wrong
-            console.print(f"PyTorch's varlen_attn does not run here: {reason}", markup=False)
+            console.print(f"varlen_attn does not run here: {first_line(reason)}", markup=False)
 
 
 def varlen_attention(causal: bool, starts: Tensor, longest: int) -> Callable[..., Tensor]:

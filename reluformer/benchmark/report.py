@@ -5,6 +5,8 @@ import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Protocol
@@ -34,7 +36,7 @@ class Machine:
     def here(cls, device: torch.device) -> "Machine":
         return cls(
             processor=processor_name(),
-            accelerator=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+            accelerator=accelerator_name(device) if device.type == "cuda" else None,
             cores=available_cores(),
             threads=torch.get_num_threads(),
             load=round(os.getloadavg()[0], 2),
@@ -154,6 +156,13 @@ def append_report(report: Report, path: Path) -> None:
         file.write(("\n" if begun else "# Speed\n\n") + markdown(report))
     with path.with_suffix(".jsonl").open("a", encoding="utf-8", newline="\n") as file:
         file.write(json.dumps(asdict(report), ensure_ascii=False) + "\n")
+
+
+def accelerator_name(device: torch.device) -> str:
+    """With the versions of what its kernels are compiled by."""
+    with_triton = find_spec("triton") is not None
+    compilers = f"CUDA {torch.version.cuda}" + (f", Triton {version('triton')}" * with_triton)
+    return f"{torch.cuda.get_device_name(device)} ({compilers})"
 
 
 def processor_name() -> str:

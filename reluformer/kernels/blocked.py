@@ -124,7 +124,7 @@ class Weights:
         """All of them, but those parts of causal attention in which no query sees a key."""
         rows, columns, num_heads = self.num_queries, self.num_keys, max(self.num_heads, 1)
         sentences, heads, height = 1, 1, min(rows, SIDE)
-        width = BLOCK // max(height, 1)
+        width = max(BLOCK // max(height, 1), 1)
         if self.problem.causal:  # stripes, which end where the last of their queries sees no more
             height, width = max(16, BLOCK // max(columns, 1)), columns
         if self.whole:
@@ -321,7 +321,8 @@ def add_gradients_of_sums(
     """d_p += constant + slope log2 p, in place."""
     if constant is not None:
         d_p.add_(constant)
-    if slope is not None and slope.any():  # where entropies exceed their margin
+    # Entropies seldom exceed their margin; asking a GPU takes longer than the product.
+    if slope is not None and (slope.is_cuda or slope.any()):
         d_p.addcmul_(log2(p), slope)
 
 
