@@ -137,8 +137,7 @@ def work(output: Path, number: int) -> None:
     if not 0 <= number < len(written.get("jobs", [])):
         raise UserError(f"`job` is a number of {output}'s plan, for this command's own calls")
     job, config = job_of(written["jobs"][number]), CompareConfig(**written["settings"])
-    if config.threads:
-        set_threads(config.threads)
+    set_threads(config.threads)
     try:
         supervisor.report(run_job(job, supervisor.stopped, lambda job: measure(config, job)))
     except Exception as error:

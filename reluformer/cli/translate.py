@@ -38,8 +38,7 @@ def main(config: TranslateConfig) -> None:
         reluformer-translate run=R input=test.de decode=sampling decode.top_k=10 decode.seed=7
         reluformer-translate run=R input=docs.de output=docs.en documents.overlap=2
     """
-    if config.threads is not None:
-        set_threads(config.threads)
+    set_threads(config.threads)
     if config.input is None and sys.stdin is None:
         raise UserError("standard input is closed: name an `input`")
     if config.output is None and sys.stdout is None:

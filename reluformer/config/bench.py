@@ -143,8 +143,7 @@ class BenchConfig:
 
 def run_benchmark(config: BenchConfig, command: str) -> Iterator[Report]:
     """Measure, one table after another; `command` is what the user typed, for the record."""
-    if config.threads:
-        set_threads(config.threads)
+    set_threads(config.threads)
     device = choose_device(config.device)
     machine = Machine.here(device)
     for work in BENCHMARKS[config.what](config):

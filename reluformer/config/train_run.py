@@ -48,8 +48,7 @@ def train_run(config: TrainConfig) -> None:
     KeyboardInterrupt where Ctrl-C or SIGTERM stopped training, after saving.
     """
     keep_freed_memory()
-    if config.threads:
-        set_threads(config.threads)
+    set_threads(config.threads)
     if config.train.deterministic:
         add_in_fixed_order()
     with StopRequest() as stop:

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from reluformer.kernels.problem import Problem, empty_heads
-from reluformer.kernels.products import batched_product, reads_views
+from reluformer.kernels.products import batched_product, reads_views, suits_own_threads
+from reluformer.threads import on_own_threads
 from reluformer.visibility import Visibility
 
 Place = tuple[slice, ...]
@@ -127,7 +128,7 @@ class Weights:
         width = max(BLOCK // max(height, 1), 1)
         if self.problem.causal:  # stripes, which end where the last of their queries sees no more
             height, width = max(16, BLOCK // max(columns, 1)), columns
-        if self.whole:
+        if is_whole(self.num_queries, self.num_keys):
             heads, height, width = BLOCK // (rows * columns), rows, columns
             sentences, heads = max(heads // num_heads, 1), min(heads, num_heads)
         places = itertools.product(
@@ -148,22 +149,9 @@ class Weights:
                     slice(column, min(column + width, seen)),
                 )
 
-    @property
-    def whole(self) -> bool:
-        """Whether a block holds all queries and keys of its heads, and there are some."""
-        return 0 < self.num_queries * self.num_keys <= BLOCK
-
     def laid_out(self, x: Tensor) -> Tensor:
         """As products want it: where rows are not read in place, they are copied once."""
         return x if self.views else x.contiguous()
-
-    def sums_like(self, tensor: Tensor) -> tuple[Tensor, int]:
-        """For products that are summed over blocks, and what to multiply it with before each.
-
-        In float32 at least, where there is more than one to sum.
-        """
-        room = empty_heads(tensor)
-        return (room, 0) if self.whole else (wide(room).zero_(), 1)
 
     def scores(self, block: Block, out: Tensor | None = None) -> Float[Tensor, "B H T S"]:
         """z in float32 at least, rounded as queries are; for relu times the factor. Not masked."""
@@ -213,13 +201,37 @@ def forward(
         with torch.autocast(q.device.type, enabled=False):
             found = forward(q.float(), k.float(), v.float(), gain, offset, problem)
         return found[0].to(q.dtype), *found[1:]
-    weights = Weights(q, k, gain, offset, problem)
-    values = weights.laid_out(v)
-    context, beta = weights.sums_like(q)
+    context = room_for_sums(q, q, k)
     kind = torch.promote_types(q.dtype, torch.float32)
     sums = q.new_zeros(q.shape[:3] if problem.row_sums else (0,), dtype=kind)
     logs = q.new_zeros(q.shape[:3] if problem.entropies else (0,), dtype=kind)
     kept_weights = q.new_empty((*q.shape[:3], k.shape[2]) if problem.keep_weights else (0,))
+
+    def compute(heads: Place) -> None:
+        forward_of_heads(
+            q[heads], k[heads], v[heads], gain[heads[1]], pick(offset, heads), problem,
+            context[heads], *(of_heads(one, heads) for one in (sums, logs, kept_weights)),
+        )  # fmt: skip
+
+    run_by_heads(compute, q, problem)
+    return context.to(v.dtype), sums, logs, kept_weights
+
+
+def forward_of_heads(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gain: Tensor,
+    offset: Tensor | None,
+    problem: Problem,
+    context: Tensor,
+    sums: Tensor,
+    logs: Tensor,
+    kept_weights: Tensor,
+) -> None:
+    """`forward`, into the last four."""
+    weights = Weights(q, k, gain, offset, problem)
+    values, beta = weights.laid_out(v), begin_sums(q, k, context)
     for block in weights.blocks():
         place = block.queries
         room = kept_weights[block.pairs] if problem.keep_weights else None
@@ -232,10 +244,8 @@ def forward(
         kept = weights.kept(block, p)
         p = p if kept is None else p * kept
         add_product(context[place], p.to(v.dtype), values[block.keys], beta)
-    context = context.to(v.dtype)
     if weights.context_factor is not None:
         context.mul_(weights.context_factor)
-    return context, sums, logs, kept_weights
 
 
 def backward(
@@ -266,6 +276,39 @@ def backward(
         with torch.autocast(q.device.type, enabled=False):
             found = backward(upstream, rho, eps, full[0], full[1], full[2], gain, offset, problem)
         return found[0].to(q.dtype), found[1].to(q.dtype), found[2].to(q.dtype), found[3]
+    d_q, d_k, d_v = (room_for_sums(one, q, k) for one in (q, k, v))
+    kind = torch.promote_types(q.dtype, torch.float32)
+    d_offset = q.new_zeros(q.shape[:3] if offset is not None else (0,), dtype=kind)
+
+    def compute(heads: Place) -> None:
+        backward_of_heads(
+            d_context[heads], pick(rho, heads), pick(eps, heads),
+            q[heads], k[heads], v[heads], gain[heads[1]], pick(offset, heads), problem,
+            pick(kept_weights, heads),
+            d_q[heads], d_k[heads], d_v[heads], of_heads(d_offset, heads),
+        )  # fmt: skip
+
+    run_by_heads(compute, q, problem)
+    return d_q.to(q.dtype), d_k.to(q.dtype), d_v.to(q.dtype), d_offset
+
+
+def backward_of_heads(
+    d_context: Tensor,
+    rho: Tensor | None,
+    eps: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gain: Tensor,
+    offset: Tensor | None,
+    problem: Problem,
+    kept_weights: Tensor | None,
+    d_q: Tensor,
+    d_k: Tensor,
+    d_v: Tensor,
+    d_offset: Tensor,
+) -> None:
+    """`backward`, into the last four."""
     weights = Weights(q, k, gain, offset, problem)
     values, d_context = weights.laid_out(v), weights.laid_out(d_context)
     if weights.context_factor is not None:
@@ -274,11 +317,7 @@ def backward(
     constant = rho if eps is None else eps if rho is None else rho + eps
     slope = None if eps is None else LN2 * eps
     constant, slope = (None if one is None else wide(one[..., None]) for one in (constant, slope))
-    d_q, beta = weights.sums_like(q)
-    d_k, _ = weights.sums_like(k)
-    d_v, _ = weights.sums_like(v)
-    kind = torch.promote_types(q.dtype, torch.float32)
-    d_offset = q.new_zeros(q.shape[:3] if offset is not None else (0,), dtype=kind)
+    beta = begin_sums(q, k, d_q, d_k, d_v)
     for block in weights.blocks():
         place, keys = block.queries, block.keys
         if kept_weights is None:
@@ -302,14 +341,51 @@ def backward(
         add_product(d_q[place], d_z, weights.keys[keys], beta)
         add_product(d_k[keys], d_z.transpose(2, 3), weights.queries[place], beta)
         add_product(d_v[keys], p.transpose(2, 3), d_context[place], beta)
-    d_q, d_k, d_v = d_q.to(q.dtype), d_k.to(q.dtype), d_v.to(q.dtype)
     if weights.query_factor is not None:
         d_q.mul_(weights.query_factor)
     if weights.key_mask is not None and problem.activation != "relu":  # of which zeros get none
         d_k.mul_(weights.key_mask)
     if offset is not None:
         d_offset.mul_(weights.score_factor.squeeze(-1))
-    return d_q, d_k, d_v, d_offset
+
+
+def run_by_heads(compute: Callable[[Place], None], q: Tensor, problem: Problem) -> None:
+    """All heads at once, or shares of them side by side on threads of their own.
+
+    Dropout's noise must not depend on the number of threads.
+    """
+    threads = torch.get_num_threads()
+    if not suits_own_threads(q) or q.shape[1] % threads or problem.dropout:
+        compute((slice(None), slice(None)))
+        return
+    share = q.shape[1] // threads
+    firsts = range(0, q.shape[1], share)
+    on_own_threads(compute, [(slice(None), slice(first, first + share)) for first in firsts])
+
+
+def of_heads(output: Tensor, heads: Place) -> Tensor:
+    """Those of an output; one that is not asked for has none."""
+    return output[heads] if output.dim() > 1 else output
+
+
+def is_whole(num_queries: int, num_keys: int) -> bool:
+    """Whether a block holds all queries and keys of its heads, and there are some."""
+    return 0 < num_queries * num_keys <= BLOCK
+
+
+def room_for_sums(tensor: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    """For products that are summed over blocks: in float32 at least, where there are several."""
+    room = empty_heads(tensor)
+    return room if is_whole(q.shape[2], k.shape[2]) else wide(room)
+
+
+def begin_sums(q: Tensor, k: Tensor, *rooms: Tensor) -> int:
+    """What to multiply them with before each product is added."""
+    if is_whole(q.shape[2], k.shape[2]):
+        return 0
+    for room in rooms:
+        room.zero_()
+    return 1
 
 
 def add_gradients_of_sums(

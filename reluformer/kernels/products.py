@@ -57,6 +57,17 @@ def reads_views(left: Tensor, right: Tensor) -> bool:
     )
 
 
+def suits_own_threads(x: Tensor) -> bool:
+    """Whether NumPy's products on several threads of Python are faster than PyTorch's."""
+    return (
+        torch.get_num_threads() > 1
+        and x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and has_avx512()
+        and numpy_threads() == 1
+    )
+
+
 def suits_numpy(left: Tensor, right: Tensor, out: Tensor) -> bool:
     """For what `reads_views` is true of."""
     if not has_avx512() or multiplications(left, right) == 0:

@@ -1,12 +1,14 @@
 """Blocks of plain PyTorch against the formulas in float64, many blocks and few."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 import torch
 from pointwise_formula import FORMULAS, Case, case
 
-from reluformer.kernels import blocked
+from reluformer.kernels import blocked, products
+from reluformer.threads import on_own_threads
 
 
 def run(one: Case) -> dict[str, torch.Tensor]:
@@ -63,6 +65,63 @@ def test_blocks_cover_every_visible_pair_once(
         covered[place] += pairs
     queries, keys = torch.arange(37)[:, None], torch.arange(20)
     assert (covered == (keys <= queries - 17 if causal else torch.tensor(1))).all()
+
+
+@pytest.fixture
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Of PyTorch, and of Python for shares of the heads; counts these."""
+    shares: list[int] = []
+
+    def counted(work: Callable[[object], None], items: Sequence[object]) -> None:
+        shares.append(len(items))
+        on_own_threads(work, items)
+
+    monkeypatch.setattr(blocked, "on_own_threads", counted)
+    monkeypatch.setattr(products, "numpy_threads", lambda: 1)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: True)
+    torch.set_num_threads(2)
+    yield shares
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("block", [64, 2**18])
+@pytest.mark.parametrize("shape", [(17, 17), (6, 40), (40, 6), (0, 3), (3, 0)])
+@pytest.mark.parametrize(("causal", "centered"), [(False, True), (True, True), (True, False)])
+def test_threads_change_no_bit(
+    causal: bool,
+    centered: bool,
+    shape: tuple[int, int],
+    block: int,
+    two_threads: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blocked, "BLOCK", block)
+    monkeypatch.setattr(blocked, "SIDE", 7)
+    one = case(*shape, causal=causal, centered=centered, sums=True, heads=4, dtype=torch.float32)
+    for problem in (one.problem, replace(one.problem, keep_weights=True)):
+        one.problem = problem
+        found = run(one)
+        torch.set_num_threads(1)
+        for name, tensor in run(one).items():
+            assert torch.equal(tensor, found[name]), name
+        torch.set_num_threads(2)
+    assert two_threads == [2] * 4
+    assert max(one.errors(found).values()) < 1e-4
+
+
+def test_dropout_and_heads_that_cannot_be_shared_out_are_one_threads(
+    two_threads: list[int],
+) -> None:
+    """Noise must not depend on the number of threads."""
+    for heads, dropout in ((4, 0.4), (3, 0.0)):
+        one = case(9, 9, sums=True, heads=heads, dtype=torch.float32)
+        one.problem = replace(one.problem, dropout=dropout, seed=torch.tensor(5))
+        found = run(one)
+        torch.set_num_threads(1)
+        for name, tensor in run(one).items():
+            torch.testing.assert_close(tensor, found[name])
+        torch.set_num_threads(2)
+    assert two_threads == []
 
 
 @pytest.mark.parametrize("keep_weights", [False, True])
