@@ -71,7 +71,7 @@ step() { # NAME SECONDS COMMAND...
     shift 2
     [[ -z $steps || " $steps " == *" $name "* ]] || return 0
     echo "== $name"
-    if ((spent >= seconds)) || ! timeout "$((seconds - spent))" "$@"; then
+    if ((spent >= seconds)) || ! timeout -k 5 "$((seconds - spent))" "$@"; then
         echo "== $name: not to its end" >&2
         [[ " $failed " == *" $name "* ]] || failed+=" $name"
     fi
@@ -104,9 +104,9 @@ print(f"bf16 product: {2 * 8192**3 / milliseconds(lambda: a @ b) / 1e9:.0f} TFLO
 PYTHON
 
 spent=0
-step tests 130 "$python" -m pytest -q -n 8 -p no:cacheprovider tests/kernels/test_triton.py \
-    tests/kernels/test_cross_entropy.py tests/kernels/test_attention.py tests/attention/test_entmax.py \
-    > >(tee "$output/tests.txt") 2>&1
+step tests 130 bash -o pipefail -c '"$0" -m pytest -q -n 8 -p no:cacheprovider \
+    tests/kernels/test_{triton,cross_entropy,attention}.py tests/attention/test_entmax.py 2>&1 | tee "$1"' \
+    "$python" "$output/tests.txt"
 
 MODELS='systems=[relu,relu_centered,softmax,pytorch]' OURS='systems=[relu,relu_centered,softmax]'
 spent=0

@@ -22,8 +22,8 @@ INSTALL = "pip install --no-deps fairseq-fixed bitarray cython scikit-learn scip
 class FairseqTransformer(nn.Module):
     """fairseq's Transformer in the sizes of our softmax model, by its own code alone.
 
-    Its functions are fairseq's own; ours are the batches and, in training, what comes between
-    them: clipping, accumulating. Raises UserError where its package is not there.
+    Its functions are fairseq's own; ours are the batches and, in training, what stands around
+    them: clipping, and autocast for bf16. Raises UserError where its package is not there.
     """
 
     def __init__(

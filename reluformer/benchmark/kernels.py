@@ -6,7 +6,8 @@ causal, 2.5 times as much backward, whatever a kernel computes again or leaves o
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
+from contextlib import contextmanager
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -54,7 +55,7 @@ def kernel_work(
     systems = dict(ours(q, k, v, upstream, problem)) | dict(rivals(q, k, v, upstream, causal))
     repeats = REPEATS if device.type == "cuda" else 1
     for place, (direction, share) in enumerate((("forward", 1.0), ("backward", 2.5))):
-        tasks = {name: repeated(name, runs[place], device) for name, runs in systems.items()}
+        tasks = dict(repeated(name, runs[place], device) for name, runs in systems.items())
         yield Work(
             title=f"Kernels, {direction}, {length} positions, {'' if causal else 'not '}causal",
             unit="TFLOP",
@@ -67,34 +68,51 @@ def kernel_work(
         )
 
 
-def repeated(name: str, run: Run, device: torch.device) -> Run:
-    """REPEATS of it on a GPU, as a CUDA graph, so that launching from Python does not count."""
+def repeated(name: str, run: Run, device: torch.device) -> tuple[str, Run]:
+    """REPEATS of it on a GPU, as a CUDA graph, so that launching from Python does not count; with
+    the name for the table, which says where that cannot be."""
     if device.type != "cuda":
-        return run
+        return name, run
 
     def repeat() -> None:
         for _ in range(REPEATS):
             run()
 
+    before = torch.cuda.current_stream()
     try:
-        return captured(repeat)
+        return name, captured(repeat)
     except RuntimeError as problem:
         console.print(f"{name} is timed without a CUDA graph: {first_line(problem)}", markup=False)
-        return repeat
+        torch.cuda.set_stream(before)  # a capture that fails leaves its own
+        return f"{name}, launched one by one", repeat
 
 
 def captured(run: Run) -> Run:
     """What replays the kernels that it launches."""
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
+    with beside_the_default_stream():
         run()  # what is compiled or allocated once
-    torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=capture_stream()):
         run()
     replay: Run = graph.replay
     return replay
+
+
+@contextmanager
+def beside_the_default_stream() -> Iterator[None]:
+    """On a GPU, where graphs are captured: a backward pass runs where its forward pass did."""
+    if not torch.cuda.is_available():
+        yield
+        return
+    capture_stream().wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(capture_stream()):
+        yield
+    torch.cuda.current_stream().wait_stream(capture_stream())
+
+
+@cache
+def capture_stream() -> torch.cuda.Stream:
+    return torch.cuda.Stream()
 
 
 def first_line(problem: Exception) -> str:
@@ -221,10 +239,11 @@ def runs_of(
 ) -> tuple[Run, Run]:
     """Forward, and backward through autograd; both run once to see that they can."""
     leaves = [tensor.detach().requires_grad_() for tensor in (q, k, v)]
-    out = attend(*leaves)
 
     def backward() -> object:
         return torch.autograd.grad(out, leaves, upstream, retain_graph=True)
 
-    backward()
+    with beside_the_default_stream():
+        out = attend(*leaves)
+        backward()
     return partial(attend, *(tensor.detach() for tensor in leaves)), backward

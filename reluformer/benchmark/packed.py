@@ -52,7 +52,7 @@ def packed_work(
     systems |= dict(padded(q, k, v, upstream, causal, lengths))
     repeats = REPEATS if device.type == "cuda" else 1
     for place, direction in enumerate(("forward", "backward")):
-        tasks = {name: repeated(name, runs[place], device) for name, runs in systems.items()}
+        tasks = dict(repeated(name, runs[place], device) for name, runs in systems.items())
         yield Work(
             title=f"Kernels, {direction}, sentences of about {length} positions, "
             f"{'' if causal else 'not '}causal",

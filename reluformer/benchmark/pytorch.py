@@ -22,12 +22,15 @@ class Prefix:
     memory: Float[Tensor, "N S M"]
     is_pad: Bool[Tensor, "N S"]
     tokens: Int[Tensor, "N T"]
+    num_beams: int = 1
 
     def select(self, rows: Int[Tensor, "B K"], sentences: Int[Tensor, " B"]) -> None:
-        """Keep these rows; where as many stay, each finds its own source already there."""
+        """Keep these rows; where no sentence leaves, each finds its own source already there."""
+        stays = len(sentences) * self.num_beams == len(self.memory)
+        stays, self.num_beams = stays and rows.shape[1] == self.num_beams, rows.shape[1]
         rows = rows.flatten()
         self.tokens = self.tokens[rows]
-        if len(rows) != len(self.memory):
+        if not stays:
             self.memory, self.is_pad = self.memory[rows], self.is_pad[rows]
 
 

@@ -5,7 +5,7 @@ import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -160,8 +160,9 @@ def append_report(report: Report, path: Path) -> None:
 
 def accelerator_name(device: torch.device) -> str:
     """With the versions of what its kernels are compiled by."""
-    with_triton = find_spec("triton") is not None
-    compilers = f"CUDA {torch.version.cuda}" + (f", Triton {version('triton')}" * with_triton)
+    compilers = f"CUDA {torch.version.cuda}"
+    if find_spec("triton") is not None:
+        compilers += f", Triton {import_module('triton').__version__}"
     return f"{torch.cuda.get_device_name(device)} ({compilers})"
 
 

@@ -37,9 +37,11 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device; a GPU's copies from pinned memory do not block."""
-        pinned = torch.device(device).type == "cuda"
+        to_gpu = torch.device(device).type == "cuda"
         moved: dict[str, Any] = {
-            name: (value.pin_memory() if pinned else value).to(device, non_blocking=True)
+            name: (value.pin_memory() if to_gpu and value.device.type == "cpu" else value).to(
+                device, non_blocking=True
+            )
             for name, value in vars(self).items()
             if isinstance(value, Tensor)
         }

@@ -156,7 +156,7 @@ class Search:
         at_limit = (self.state["limit"] == self.length)[:, None]
         if self.length < self.options.min_length:
             log_probs[:, :, EOS].masked_fill_(~at_limit, -torch.inf)
-        if self.length >= self.shortest_limit:
+        if self.length >= self.shortest_limit and (at_limit.is_cuda or at_limit.any()):
             log_probs[:, :, :EOS].masked_fill_(at_limit[..., None], -torch.inf)
             log_probs[:, :, EOS + 1 :].masked_fill_(at_limit[..., None], -torch.inf)
         return log_probs

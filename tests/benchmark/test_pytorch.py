@@ -121,6 +121,19 @@ def test_same_translations(twins):
         torch.testing.assert_close(*map(torch.tensor, scores))
 
 
+def test_a_sentence_that_leaves_at_once_takes_its_source_along(twins):
+    """Two rows before and two after: those of other sentences."""
+    ours, rival = (model.eval() for model in twins)
+    sources = [[7, 8], [9, 10, 11, 12, 13, 14, 15, 16, 17]]
+    options = DecodeOptions(beam_size=2, max_len_a=0.3, max_len_b=0)
+    expected, found = (
+        [best.tokens for best, *_ in translate_batch(model, *collate_sources(sources), options)]
+        for model in (ours, rival)
+    )
+    assert found == expected
+    assert found[0] == []
+
+
 def test_dropout_is_where_ours_is(bench_config):
     rates = {"dropout": 0.3, "attention_dropout": 0.2, "activation_dropout": 0.1}
     rival = build_systems(bench_config(systems=["pytorch"], model=rates))[PYTORCH_LABEL]

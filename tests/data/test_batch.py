@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,24 @@ def split(tmp_path: Path) -> Split:
                 np.array([len(s) for s in sequences]),
             )
     return Split("train", TokenFile(tmp_path / "source"), TokenFile(tmp_path / "target"))
+
+
+@pytest.mark.parametrize("ids", [[3, 0, 1], [2], [0, 1, 2, 3], [2, 2]])
+def test_places_of_real_targets(split: Split, ids: list[int]) -> None:
+    batch = collate(split, np.array(ids))
+    for part in (batch, *batch.halves()):
+        real = part.target != PAD
+        assert part.target_places.tolist() == real.flatten().nonzero()[:, 0].tolist()
+
+
+def test_what_is_on_a_gpu_is_not_pinned(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`meta` stands for a GPU, whose tensors cannot be pinned either."""
+    batch = collate(split, np.array([3, 0])).to("meta")
+    monkeypatch.setattr(
+        "reluformer.data.batch.torch.device", lambda _: SimpleNamespace(type="cuda")
+    )
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *_, **__: tensor)
+    assert batch.to("cuda").target.device.type == "meta"
 
 
 def test_a_batch_worked_out_by_hand(split: Split) -> None:

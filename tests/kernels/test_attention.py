@@ -107,6 +107,7 @@ def test_a_graph_of_a_gpu_replays_the_operator(length: int) -> None:
     others, other_inputs = on_a_gpu(second)
     expected = others()
     aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         compute()  # what is compiled or allocated once
     torch.cuda.current_stream().wait_stream(aside)
