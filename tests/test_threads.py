@@ -1,6 +1,8 @@
 """Threads of PyTorch and of NumPy, told alike and given back."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Barrier, get_ident
@@ -109,3 +111,12 @@ def test_the_package_tells_both_everywhere() -> None:
     own = [path for path in package.rglob("*.py") if path.name != "threads.py"]
     assert len(own) > 100
     assert [path.name for path in own if "torch.set_num_threads" in path.read_text()] == []
+
+
+def test_openmp_is_told_before_torch_is_there() -> None:
+    look = "import os, sys, reluformer; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+    env = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    found = subprocess.run(
+        [sys.executable, "-c", look], env=env, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == ["1000", "False"]
