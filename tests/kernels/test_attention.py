@@ -9,7 +9,7 @@ import torch
 from pointwise_formula import FORMULAS, Case, case
 from torch import Tensor
 
-from reluformer.kernels import blocked
+from reluformer.kernels import blocked, blocks
 from reluformer.kernels.attention import (
     OPERATOR,
     PointwiseOutput,
@@ -332,8 +332,8 @@ def test_16_bits_are_rounded_once(
     scores' gradient is the same for all keys.
     """
     monkeypatch.setattr(blocked, "multiplies_bf16", lambda: native)
-    monkeypatch.setattr(blocked, "BLOCK", block)
-    monkeypatch.setattr(blocked, "SIDE", 8)
+    monkeypatch.setattr(blocks, "BLOCK", block)
+    monkeypatch.setattr(blocks, "SIDE", 8)
     one = case(40, 40, causal=True, centered=True, sums=True, dtype=torch.bfloat16)
     inputs = [tensor.detach() for tensor in leaves(one)]
     inputs[3:] = [tensor.float() for tensor in inputs[3:]]

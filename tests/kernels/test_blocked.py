@@ -7,7 +7,7 @@ import pytest
 import torch
 from pointwise_formula import FORMULAS, Case, case
 
-from reluformer.kernels import blocked, products
+from reluformer.kernels import blocked, blocks, products
 from reluformer.threads import on_own_threads
 
 
@@ -32,8 +32,8 @@ def test_all_outputs_and_gradients(
     block: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(blocked, "BLOCK", block)
-    monkeypatch.setattr(blocked, "SIDE", 7)
+    monkeypatch.setattr(blocks, "BLOCK", block)
+    monkeypatch.setattr(blocks, "SIDE", 7)
     for activation in FORMULAS:
         one = case(
             *shape,
@@ -46,25 +46,6 @@ def test_all_outputs_and_gradients(
         if activation == "relu":
             one.problem = replace(one.problem, keep_weights=True)
             assert max(one.errors(run(one)).values()) < 1e-12
-
-
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize(("block", "side"), [(100, 7), (2**18, 2**9)])
-def test_blocks_cover_every_visible_pair_once(
-    block: int, side: int, causal: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(blocked, "BLOCK", block)
-    monkeypatch.setattr(blocked, "SIDE", side)
-    one = case(37, 20, causal=causal, padded=False)
-    weights = blocked.Weights(one.q, one.k, one.gain, None, one.problem)
-    covered = torch.zeros(2, 2, 37, 20, dtype=torch.int64)
-    for block in weights.blocks():
-        place = *block.queries, block.columns
-        pairs = torch.ones_like(covered[place])
-        assert weights.mask(pairs, block).any()  # none is in vain
-        covered[place] += pairs
-    queries, keys = torch.arange(37)[:, None], torch.arange(20)
-    assert (covered == (keys <= queries - 17 if causal else torch.tensor(1))).all()
 
 
 @pytest.fixture
@@ -95,8 +76,8 @@ def test_threads_change_no_bit(
     two_threads: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(blocked, "BLOCK", block)
-    monkeypatch.setattr(blocked, "SIDE", 7)
+    monkeypatch.setattr(blocks, "BLOCK", block)
+    monkeypatch.setattr(blocks, "SIDE", 7)
     one = case(*shape, causal=causal, centered=centered, sums=True, heads=4, dtype=torch.float32)
     for problem in (one.problem, replace(one.problem, keep_weights=True)):
         one.problem = problem
